@@ -1,0 +1,9 @@
+//! `git-jira-agent`: any Git repository shows in Jira.
+//!
+//! The modules stand in the order in which data flows; a module may name those above it, never those
+//! below. `ARCHITECTURE.md` tells the way of one push through them. This is a library only because
+//! fuzz targets and benchmarks need one; nobody is promised its interface.
+
+pub mod text; // bytes from outside, made safe to show
+pub mod failpoint; // where a test lets the process die
+pub mod clock; // the time of day
