@@ -1,0 +1,585 @@
+//! What happened in a repository: which refs moved, which commits are new, what they say and which files they touch.
+//!
+//! A hook opens the repository it runs in, reads its [`updates`], asks [`Told`] what Jira has heard of already, walks
+//! the rest, and is gone; the daemon does the same without a deadline. Everything here is synchronous, writes nothing
+//! into a repository except the small file of [`Told`] and its id, and never fetches what is not there.
+//!
+//! Objects are read from the object database alone, so neither a repository's configuration nor its attributes,
+//! hooks, replacements or grafts have a say, and a reftable repository is read like any other. Refs are libgit2's, or,
+//! where it cannot read them yet, those of the `git` command. No other folder names either.
+
+mod command;
+mod files;
+mod history;
+mod told;
+mod updates;
+
+pub use files::{Change, File, Files};
+pub use history::{Budget, Commit, Ident, Walk};
+pub use told::{Known, Told};
+pub use updates::{RefName, Update, concerns_us, updates};
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Once;
+use std::{fmt, fs};
+
+use git2::{ErrorCode, ObjectFormat, Odb, OdbLookupFlags, OdbObject};
+use minicbor::bytes::ByteSlice;
+
+/// The name of an object: 20 bytes of SHA-1 or 32 bytes of SHA-256.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Oid {
+    /// Bytes past `len` are zero, so that the derived comparisons hold.
+    bytes: [u8; 32],
+    /// 20 or 32.
+    len: u8,
+}
+
+/// A repository opened for reading; each thread opens its own.
+pub struct Repository {
+    git_dir: PathBuf,
+    common_dir: PathBuf,
+    odb: Odb<'static>,
+    /// 20 or 32.
+    id_len: usize,
+    /// Whether its refs are out of libgit2's reach.
+    reftable: bool,
+    /// What [`files`](Self::files) has read lately.
+    recent: RefCell<files::Recent>,
+}
+
+/// Why a repository could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("line {number} of the hook's input is not `old new ref`")]
+    Line { number: usize },
+    #[error("{text:?} is not an object id")]
+    Id { text: String },
+    #[error("{} is not a git repository", path.display())]
+    NotARepository { path: PathBuf },
+    #[error("{} is not a path in UTF-8, which libgit2 asks for", path.display())]
+    Path { path: PathBuf },
+    #[error("{id} is not in the repository")]
+    Missing { id: Oid },
+    #[error("{id} is not a commit")]
+    NotACommit { id: Oid },
+    #[error("cannot read {}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("cannot read {}", path.display())]
+    Git { path: PathBuf, source: git2::Error },
+    #[error("git {command} failed: {stderr}")]
+    Command { command: &'static str, stderr: String },
+}
+
+impl Repository {
+    /// Opens the repository with this absolute git directory, without looking for another one above it.
+    pub fn open(git_dir: &Path) -> Result<Repository, Error> {
+        let objects = common_dir(git_dir).join("objects");
+        Repository::open_with(git_dir, &[&objects])
+    }
+
+    /// Opens a repository inside pre-receive, where new objects lie in a quarantine of their own.
+    pub fn open_quarantined(git_dir: &Path, object_dir: &Path, alternates: &[PathBuf]) -> Result<Repository, Error> {
+        let objects = common_dir(git_dir).join("objects");
+        let alternates = alternates.iter().map(PathBuf::as_path);
+        let object_dirs: Vec<&Path> = [object_dir, &objects].into_iter().chain(alternates).collect();
+        Repository::open_with(git_dir, &object_dirs)
+    }
+
+    /// Gives the git directory it was opened with.
+    pub fn git_dir(&self) -> &Path {
+        &self.git_dir
+    }
+
+    /// Gives the git directory that linked worktrees share; for all others it is the same as `git_dir`.
+    pub fn common_dir(&self) -> &Path {
+        &self.common_dir
+    }
+
+    /// Lists every ref and the object it names, which is the tag itself for an annotated tag.
+    pub fn refs(&self) -> Result<Vec<(RefName, Oid)>, Error> {
+        if self.reftable {
+            return command::refs(&self.common_dir);
+        }
+        let refused = |source| Error::Git { path: self.common_dir.clone(), source };
+        let opened = git2::Repository::open_bare(&self.common_dir).map_err(refused)?;
+        let references = opened.references().map_err(refused)?;
+        // A ref that names nothing, such as a symbolic one whose branch is gone, is no place to be.
+        Ok(references.flatten().filter_map(|reference| place(&reference)).collect())
+    }
+
+    /// Gives the branch that HEAD names, born or not; nothing when HEAD is detached.
+    pub fn head(&self) -> Option<RefName> {
+        if self.reftable {
+            return command::head(&self.git_dir).ok();
+        }
+        let head = fs::read(self.git_dir.join("HEAD")).ok()?;
+        let name = head.strip_prefix(b"ref:")?.trim_ascii();
+        Some(RefName::new(name))
+    }
+
+    /// Gives the id the repository bears in its own configuration (`agent.repoid`).
+    pub fn id(&self) -> Result<Option<String>, Error> {
+        setting(&self.common_dir.join("config"), "agent.repoid")
+    }
+
+    /// Writes the id into the repository's own configuration.
+    pub fn set_id(&self, id: &str) -> Result<(), Error> {
+        command::configure(&self.common_dir, &self.common_dir.join("config"), "agent.repoid", id)
+    }
+
+    fn open_with(git_dir: &Path, object_dirs: &[&Path]) -> Result<Repository, Error> {
+        prepare();
+        let common_dir = common_dir(git_dir);
+        let objects = common_dir.join("objects");
+        if !git_dir.is_absolute() || !objects.is_dir() || fs::symlink_metadata(git_dir.join("HEAD")).is_err() {
+            return Err(Error::NotARepository { path: git_dir.to_path_buf() });
+        }
+        let config = common_dir.join("config");
+        let says = |key, value| Ok::<_, Error>(setting(&config, key)?.is_some_and(|v| v.eq_ignore_ascii_case(value)));
+        let format = match says("extensions.objectformat", "sha256")? {
+            true => ObjectFormat::Sha256,
+            false => ObjectFormat::Sha1,
+        };
+        Ok(Repository {
+            odb: object_database(format, object_dirs)?,
+            id_len: if format == ObjectFormat::Sha256 { 32 } else { 20 },
+            reftable: says("extensions.refstorage", "reftable")?,
+            recent: RefCell::default(),
+            git_dir: git_dir.to_path_buf(),
+            common_dir,
+        })
+    }
+
+    /// Gives the object a ref names now.
+    fn resolve(&self, name: &RefName) -> Option<Oid> {
+        if let (false, Ok(text)) = (self.reftable, std::str::from_utf8(name.as_bytes())) {
+            let opened = git2::Repository::open_bare(&self.common_dir).ok()?;
+            return place(&opened.find_reference(text).ok()?).map(|(_, id)| id);
+        }
+        self.refs().ok()?.into_iter().find(|(other, _)| other == name).map(|(_, id)| id)
+    }
+
+    /// Reads an object; nothing when it is not there.
+    fn read(&self, id: Oid) -> Result<Option<OdbObject<'_>>, Error> {
+        let Some(name) = self.foreign(id) else { return Ok(None) };
+        match self.odb.read(name) {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            // A pack that was repacked away under us is found again under its new name.
+            Err(_) => match self.odb.refresh().and_then(|()| self.odb.read(name)) {
+                Ok(object) => Ok(Some(object)),
+                Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+                Err(source) => Err(Error::Git { path: self.common_dir.join("objects"), source }),
+            },
+        }
+    }
+
+    /// Tells whether an object is there, without looking for packs that have come since.
+    fn has(&self, id: Oid) -> bool {
+        self.foreign(id).is_some_and(|id| self.odb.exists_ext(id, OdbLookupFlags::NO_REFRESH))
+    }
+
+    fn foreign(&self, id: Oid) -> Option<git2::Oid> {
+        let fits = id.as_bytes().len() == self.id_len;
+        fits.then(|| git2::Oid::from_bytes(id.as_bytes()).ok()).flatten()
+    }
+
+    fn id_len(&self) -> usize {
+        self.id_len
+    }
+}
+
+/// Tells libgit2, once for the whole process, not to do what we have no use for.
+fn prepare() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Git verified these objects when it took them in.
+        git2::opts::strict_hash_verification(false);
+        // A walk reads each commit once, and what is read twice is kept by us.
+        git2::opts::enable_caching(false);
+    });
+}
+
+/// Opens object directories and their alternates, without the configuration that a whole repository would bring along.
+fn object_database(format: ObjectFormat, object_dirs: &[&Path]) -> Result<Odb<'static>, Error> {
+    let refused = |path: &Path, source| Error::Git { path: path.to_path_buf(), source };
+    let odb = Odb::new_ext(format).map_err(|source| refused(object_dirs[0], source))?;
+    for path in object_dirs {
+        let text = path.to_str().ok_or_else(|| Error::Path { path: path.to_path_buf() })?;
+        odb.add_disk_alternate(text).map_err(|source| refused(path, source))?;
+    }
+    Ok(odb)
+}
+
+/// Finds the git directory that a linked worktree's own one points to.
+fn common_dir(git_dir: &Path) -> PathBuf {
+    let Ok(text) = fs::read(git_dir.join("commondir")) else {
+        return git_dir.to_path_buf();
+    };
+    let path = git_dir.join(OsStr::from_bytes(text.trim_ascii_end()));
+    path.canonicalize().unwrap_or(path)
+}
+
+/// Reads a setting from this one configuration file.
+fn setting(config: &Path, key: &str) -> Result<Option<String>, Error> {
+    let refused = |source| Error::Git { path: config.to_path_buf(), source };
+    if !config.exists() {
+        return Ok(None);
+    }
+    match git2::Config::open(config).map_err(refused)?.get_string(key) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        Err(source) => Err(refused(source)),
+    }
+}
+
+fn place(reference: &git2::Reference<'_>) -> Option<(RefName, Oid)> {
+    let target = reference.target().or_else(|| reference.resolve().ok()?.target())?;
+    Some((RefName::new(reference.name_bytes()), Oid::from_bytes(target.as_bytes())?))
+}
+
+impl Oid {
+    /// Takes 20 or 32 raw bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Oid> {
+        matches!(bytes.len(), 20 | 32).then(|| {
+            let mut id = Oid { bytes: [0; 32], len: bytes.len() as u8 };
+            id.bytes[..bytes.len()].copy_from_slice(bytes);
+            id
+        })
+    }
+
+    /// Reads 40 or 64 hexadecimal digits.
+    pub fn from_hex(hex: &[u8]) -> Option<Oid> {
+        if !matches!(hex.len(), 40 | 64) {
+            return None;
+        }
+        let mut id = Oid { bytes: [0; 32], len: (hex.len() / 2) as u8 };
+        for (byte, pair) in id.bytes.iter_mut().zip(hex.chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Some(id)
+    }
+
+    /// Gives the raw bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// Tells whether this is the id of zeros, which names nothing.
+    pub fn is_zero(&self) -> bool {
+        self.bytes == [0; 32]
+    }
+}
+
+impl FromStr for Oid {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Oid, Error> {
+        Oid::from_hex(text.as_bytes()).ok_or_else(|| Error::Id { text: text.chars().take(80).collect() })
+    }
+}
+
+impl fmt::Display for Oid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Oid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<C> minicbor::Encode<C> for Oid {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        encoder: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        encoder.bytes(self.as_bytes())?.ok()
+    }
+}
+
+impl<'b, C> minicbor::Decode<'b, C> for Oid {
+    fn decode(decoder: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Oid, minicbor::decode::Error> {
+        let bytes: &ByteSlice = decoder.decode()?;
+        Oid::from_bytes(bytes).ok_or_else(|| minicbor::decode::Error::message("an object id is 20 or 32 bytes"))
+    }
+}
+
+fn digit(hex: u8) -> Option<u8> {
+    match hex {
+        b'0'..=b'9' => Some(hex - b'0'),
+        b'a'..=b'f' => Some(hex - b'a' + 10),
+        b'A'..=b'F' => Some(hex - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// A repository made by the real git in a folder of its own, with no configuration but its own.
+    pub(super) struct Scratch {
+        pub(super) folder: tempfile::TempDir,
+        pub(super) git_dir: PathBuf,
+    }
+
+    impl Scratch {
+        pub(super) fn new() -> Scratch {
+            Scratch::with(&[])
+        }
+
+        pub(super) fn with(options: &[&str]) -> Scratch {
+            let folder = tempfile::tempdir().unwrap();
+            let git_dir = folder.path().join("scratch.git");
+            let scratch = Scratch { folder, git_dir };
+            scratch.git(&[&["init", "--quiet", "--bare", "--initial-branch=main", "--template="], options].concat());
+            scratch
+        }
+
+        pub(super) fn open(&self) -> Repository {
+            Repository::open(&self.git_dir).unwrap()
+        }
+
+        #[track_caller]
+        pub(super) fn git(&self, arguments: &[&str]) -> String {
+            let output = self.run(&[("GIT_DIR", self.git_dir.to_str().unwrap())], arguments, b"");
+            String::from_utf8(output).unwrap().trim_end().to_owned()
+        }
+
+        #[track_caller]
+        pub(super) fn git_with(&self, arguments: &[&str], stdin: &[u8]) -> String {
+            let output = self.run(&[("GIT_DIR", self.git_dir.to_str().unwrap())], arguments, stdin);
+            String::from_utf8(output).unwrap().trim_end().to_owned()
+        }
+
+        #[track_caller]
+        pub(super) fn run(&self, environment: &[(&str, &str)], arguments: &[&str], stdin: &[u8]) -> Vec<u8> {
+            let mut child = Command::new("git")
+                .env_clear()
+                .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+                .env("GIT_CONFIG_NOSYSTEM", "1")
+                .env("GIT_CONFIG_GLOBAL", "/dev/null")
+                .envs(environment.iter().copied())
+                .current_dir(self.folder.path())
+                .args(arguments)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdin.take().unwrap().write_all(stdin).unwrap();
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "git {arguments:?}");
+            output.stdout
+        }
+
+        /// Stores a commit of an empty tree.
+        #[track_caller]
+        pub(super) fn commit(&self, parents: &[Oid], at: i64, message: &str) -> Oid {
+            let tree = self.git_with(&["mktree"], b"");
+            self.commit_of(&tree, parents, at, "", message.as_bytes())
+        }
+
+        #[track_caller]
+        pub(super) fn commit_of(&self, tree: &str, parents: &[Oid], at: i64, header: &str, message: &[u8]) -> Oid {
+            let mut text = format!("tree {tree}\n");
+            parents.iter().for_each(|parent| text += &format!("parent {parent}\n"));
+            text += &format!("author A U Thor <a@example.com> {at} +0530\n");
+            text += &format!("committer C O Mitter <c@example.com> {at} -0130\n{header}\n");
+            self.object("commit", &[text.as_bytes(), message].concat())
+        }
+
+        #[track_caller]
+        pub(super) fn object(&self, kind: &str, content: &[u8]) -> Oid {
+            let arguments = ["hash-object", "-t", kind, "-w", "--literally", "--stdin"];
+            self.git_with(&arguments, content).parse().unwrap()
+        }
+
+        /// Stores a line of commits, one a minute, oldest first.
+        #[track_caller]
+        pub(super) fn line(&self, from: Option<Oid>, count: usize, at: i64) -> Vec<Oid> {
+            let mut stream = String::new();
+            for index in 0..count {
+                let at = at + index as i64 * 60;
+                stream += &format!("commit refs/made/line\ncommitter C <c@example.com> {at} +0000\ndata 2\nx\n\n");
+                if let (0, Some(from)) = (index, from) {
+                    stream += &format!("from {from}\n");
+                }
+            }
+            self.git_with(&["fast-import", "--quiet", "--force"], stream.as_bytes());
+            let list = self.git(&["rev-list", "--reverse", &format!("--max-count={count}"), "refs/made/line"]);
+            self.git(&["update-ref", "-d", "refs/made/line"]);
+            list.lines().map(|id| id.parse().unwrap()).collect()
+        }
+
+        pub(super) fn set(&self, name: &str, id: Oid) {
+            self.git(&["update-ref", name, &id.to_string()]);
+        }
+
+        pub(super) fn drop_object(&self, id: Oid) {
+            let id = id.to_string();
+            fs::remove_file(self.git_dir.join("objects").join(&id[..2]).join(&id[2..])).unwrap();
+        }
+    }
+
+    #[track_caller]
+    fn check(repository: &Repository, refs: &[(&str, Oid)]) {
+        let mut found = repository.refs().unwrap();
+        found.sort();
+        let expected: Vec<_> = refs.iter().map(|&(name, id)| (RefName::new(name), id)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn an_id_is_read_as_it_is_shown() {
+        for hex in ["0123456789abcdef0123456789abcdef01234567", &"9f".repeat(32)] {
+            let id: Oid = hex.parse().unwrap();
+            assert_eq!(id.to_string(), hex);
+            let frame = minicbor::to_vec(id).unwrap();
+            assert_eq!(minicbor::decode::<Oid>(&frame).unwrap(), id);
+        }
+        for bad in ["", "0123", &"g".repeat(40), &"a".repeat(41), &"ä".repeat(20)] {
+            assert!(bad.parse::<Oid>().is_err(), "{bad}");
+        }
+        assert!(
+            minicbor::decode::<Oid>(&minicbor::to_vec(minicbor::bytes::ByteVec::from(vec![1; 19])).unwrap()).is_err()
+        );
+    }
+
+    #[test]
+    fn refs_are_listed_in_every_kind_of_repository() {
+        for options in [&[][..], &["--object-format=sha256"], &["--ref-format=reftable"]] {
+            let scratch = Scratch::with(options);
+            let commit = scratch.commit(&[], 1_700_000_000, "first");
+            let tag = scratch.object("tag", format!("object {commit}\ntype commit\ntag v1\n\nv1").as_bytes());
+            scratch.set("refs/heads/main", commit);
+            scratch.set("refs/tags/v1", tag);
+            let repository = scratch.open();
+            check(&repository, &[("refs/heads/main", commit), ("refs/tags/v1", tag)]);
+            assert_eq!(repository.head(), Some(RefName::new("refs/heads/main")), "{options:?}");
+            assert_eq!(repository.resolve(&RefName::new("refs/tags/v1")), Some(tag), "{options:?}");
+            assert_eq!(repository.commit(tag).unwrap().id, commit, "{options:?}");
+        }
+    }
+
+    #[test]
+    fn odd_ref_names_are_listed_byte_for_byte() {
+        let scratch = Scratch::new();
+        let commit = scratch.commit(&[], 1, "x");
+        let names: [&[u8]; 5] = [
+            b"refs/heads/$(id)",
+            b"refs/heads/-x",
+            b"refs/heads/;'\"",
+            "refs/heads/\u{202e}ä".as_bytes(),
+            b"refs/heads/\xff",
+        ];
+        let lines = names.map(|name| [b"create ", name, format!(" {commit}\n").as_bytes()].concat()).concat();
+        scratch.git_with(&["update-ref", "--stdin"], &lines);
+        let mut expected = names.map(|name| (RefName::new(name), commit));
+        expected.sort();
+        for pack in [false, true] {
+            if pack {
+                scratch.git(&["pack-refs", "--all"]);
+            }
+            let mut found = scratch.open().refs().unwrap();
+            found.sort();
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn the_id_is_kept_in_the_repository_and_leaves_the_rest_of_its_configuration_alone() {
+        let scratch = Scratch::new();
+        fs::write(scratch.git_dir.join("more"), "[agent]\n\tother = 1\n").unwrap();
+        let config = scratch.git_dir.join("config");
+        let before = fs::read_to_string(&config).unwrap() + "# a comment\n[include]\n\tpath = more\n";
+        fs::write(&config, &before).unwrap();
+        assert_eq!(scratch.open().id().unwrap(), None);
+        scratch.open().set_id("one").unwrap();
+        scratch.open().set_id("two").unwrap();
+        assert_eq!(scratch.open().id().unwrap().as_deref(), Some("two"));
+        assert_eq!(fs::read_to_string(&config).unwrap(), before + "[agent]\n\trepoid = two\n");
+    }
+
+    #[test]
+    fn a_linked_worktree_opens_with_the_refs_of_its_repository_and_its_own_head() {
+        let scratch = Scratch::new();
+        let commit = scratch.commit(&[], 1, "x");
+        scratch.set("refs/heads/main", commit);
+        scratch.git(&["worktree", "add", "--quiet", "-b", "side", "tree"]);
+        let repository = Repository::open(&scratch.git_dir.join("worktrees").join("tree")).unwrap();
+        check(&repository, &[("refs/heads/main", commit), ("refs/heads/side", commit)]);
+        assert_eq!(repository.head(), Some(RefName::new("refs/heads/side")));
+        assert_eq!(repository.commit(commit).unwrap().id, commit);
+    }
+
+    #[test]
+    fn nothing_but_a_git_directory_opens() {
+        let scratch = Scratch::new();
+        for path in [scratch.folder.path(), Path::new("scratch.git"), &scratch.git_dir.join("objects")] {
+            assert!(matches!(Repository::open(path), Err(Error::NotARepository { .. })), "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn quarantined_and_borrowed_objects_are_read() {
+        let (scratch, lender) = (Scratch::new(), Scratch::new());
+        let borrowed = lender.commit(&[], 1, "borrowed");
+        let quarantine = scratch.git_dir.join("objects").join("tmp_objdir-incoming-x");
+        fs::create_dir(&quarantine).unwrap();
+        let environment =
+            [("GIT_DIR", scratch.git_dir.to_str().unwrap()), ("GIT_OBJECT_DIRECTORY", quarantine.to_str().unwrap())];
+        let text = format!("tree {}\nauthor A <a> 1 +0000\ncommitter A <a> 1 +0000\n\nquarantined", "4b".repeat(20));
+        let arguments = ["hash-object", "-t", "commit", "-w", "--literally", "--stdin"];
+        let output = scratch.run(&environment, &arguments, text.as_bytes());
+        let quarantined = Oid::from_hex(output.trim_ascii_end()).unwrap();
+
+        let plain = scratch.open();
+        assert!(matches!(plain.commit(quarantined), Err(Error::Missing { .. })));
+        assert!(matches!(plain.commit(borrowed), Err(Error::Missing { .. })));
+        let alternates = [lender.git_dir.join("objects")];
+        let repository = Repository::open_quarantined(&scratch.git_dir, &quarantine, &alternates).unwrap();
+        assert_eq!(repository.commit(quarantined).unwrap().message, b"quarantined");
+        assert_eq!(repository.commit(borrowed).unwrap().message, b"borrowed");
+
+        fs::create_dir_all(scratch.git_dir.join("objects/info")).unwrap();
+        fs::write(scratch.git_dir.join("objects/info/alternates"), format!("{}\n", alternates[0].display())).unwrap();
+        assert_eq!(scratch.open().commit(borrowed).unwrap().message, b"borrowed");
+    }
+
+    #[test]
+    fn what_is_no_commit_is_told_from_what_is_missing() {
+        let scratch = Scratch::new();
+        let blob = scratch.object("blob", b"x");
+        let tag = scratch.object("tag", format!("object {blob}\ntype blob\ntag t\n\nt").as_bytes());
+        let repository = scratch.open();
+        assert!(matches!(repository.commit(tag), Err(Error::NotACommit { .. })));
+        assert!(matches!(repository.commit("12".repeat(20).parse().unwrap()), Err(Error::Missing { .. })));
+        assert!(matches!(repository.commit("12".repeat(32).parse().unwrap()), Err(Error::Missing { .. })));
+    }
+
+    #[test]
+    fn objects_repacked_under_an_open_repository_are_found() {
+        let scratch = Scratch::new();
+        let line = scratch.line(None, 3, 1_700_000_000);
+        scratch.set("refs/heads/main", line[2]);
+        let repository = scratch.open();
+        assert!(repository.commit(line[0]).is_ok());
+        scratch.git(&["repack", "-adfq"]);
+        let late = scratch.commit(&[line[2]], 1_800_000_000, "late");
+        for id in [line[0], line[1], line[2], late] {
+            assert!(repository.commit(id).is_ok());
+        }
+    }
+}
