@@ -8,3 +8,4 @@ pub mod text; // bytes from outside, made safe to show
 pub mod failpoint; // where a test lets the process die
 pub mod clock; // the time of day
 pub mod git; // what happened in a repository
+pub mod parse; // what a commit message asks of Jira
