@@ -9,3 +9,5 @@ pub mod failpoint; // where a test lets the process die
 pub mod clock; // the time of day
 pub mod git; // what happened in a repository
 pub mod parse; // what a commit message asks of Jira
+pub mod event; // git and parse joined: one thing Jira should hear
+pub mod intake; // from a hook to the daemon, or to disk

@@ -1,0 +1,141 @@
+//! The envelope of an event, the same on the socket and in the spool.
+//!
+//! Sixteen bytes of header, then the encoded event (numbers are big-endian):
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 0-3 | `gjaF` |
+//! | 4-5 | version, now 1 |
+//! | 6-7 | zero |
+//! | 8-11 | length of the body, at most [`LIMIT`] |
+//! | 12-15 | CRC-32 of the body |
+//!
+//! The version changes only when the body is no longer CBOR with numbered fields; new fields do not
+//! need it (see `event`).
+
+use std::io::Read;
+
+/// The longest body, in bytes.
+pub const LIMIT: usize = 1 << 20;
+
+/// Bytes before the body.
+pub const HEADER: usize = 16;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("not a frame of git-jira-agent")]
+    Foreign,
+    #[error("a frame of version {0}, this agent knows version {VERSION}")]
+    Version(u16),
+    #[error("a body of {0} bytes, the limit is {LIMIT}")]
+    TooLong(usize),
+    #[error("the frame is cut short")]
+    Short,
+    #[error("the frame is damaged: its checksum does not match")]
+    Damaged,
+    #[error("cannot read the frame: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A header that was read and found in order.
+pub struct Header {
+    pub length: usize,
+    checksum: u32,
+}
+
+impl Header {
+    pub fn parse(bytes: &[u8; HEADER]) -> Result<Header, Error> {
+        let number = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let version = u16::from_be_bytes([bytes[4], bytes[5]]);
+        let length = number(8) as usize;
+        match () {
+            () if bytes[..4] != MAGIC => Err(Error::Foreign),
+            () if version != VERSION => Err(Error::Version(version)),
+            () if length > LIMIT => Err(Error::TooLong(length)),
+            () => Ok(Header { length, checksum: number(12) }),
+        }
+    }
+
+    /// Whether `body` is what the header announced.
+    pub fn verify(&self, body: &[u8]) -> Result<(), Error> {
+        match () {
+            () if body.len() != self.length => Err(Error::Short),
+            () if crc32fast::hash(body) != self.checksum => Err(Error::Damaged),
+            () => Ok(()),
+        }
+    }
+}
+
+/// Puts a body into an envelope.
+pub fn wrap(body: &[u8]) -> Result<Vec<u8>, Error> {
+    if body.len() > LIMIT {
+        return Err(Error::TooLong(body.len()));
+    }
+    let mut frame = Vec::with_capacity(HEADER + body.len());
+    frame.extend_from_slice(&MAGIC);
+    frame.extend_from_slice(&VERSION.to_be_bytes());
+    frame.extend_from_slice(&[0, 0]);
+    frame.extend_from_slice(&u32::try_from(body.len()).expect("checked against the limit").to_be_bytes());
+    frame.extend_from_slice(&crc32fast::hash(body).to_be_bytes());
+    frame.extend_from_slice(body);
+    Ok(frame)
+}
+
+/// Reads one envelope and gives its body.
+pub fn read(mut from: impl Read) -> Result<Vec<u8>, Error> {
+    let mut bytes = [0; HEADER];
+    exactly(&mut from, &mut bytes)?;
+    let header = Header::parse(&bytes)?;
+    let mut body = vec![0; header.length];
+    exactly(&mut from, &mut body)?;
+    header.verify(&body)?;
+    Ok(body)
+}
+
+const MAGIC: [u8; 4] = *b"gjaF";
+const VERSION: u16 = 1;
+
+fn exactly(from: &mut impl Read, bytes: &mut [u8]) -> Result<(), Error> {
+    from.read_exact(bytes).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => Error::Short,
+        _ => Error::Io(error),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_wrapped_is_read_back() {
+        for body in [&b""[..], b"x", &[0xff; 70_000]] {
+            assert_eq!(read(&wrap(body).unwrap()[..]).unwrap(), body);
+        }
+    }
+
+    #[test]
+    fn f11_a_frame_cut_at_any_byte_is_an_error() {
+        let frame = wrap(b"an event").unwrap();
+        for length in 0..frame.len() {
+            assert!(read(&frame[..length]).is_err(), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn any_changed_byte_is_noticed() {
+        let frame = wrap(b"an event").unwrap();
+        for at in (0..frame.len()).filter(|at| !(6..8).contains(at)) {
+            let mut changed = frame.clone();
+            changed[at] ^= 0x20;
+            assert!(read(&changed[..]).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_body_over_the_limit_is_refused_on_both_sides() {
+        assert!(matches!(wrap(&vec![0; LIMIT + 1]), Err(Error::TooLong(_))));
+        let mut header = wrap(b"x").unwrap();
+        header[8] = 0xff;
+        assert!(matches!(read(&header[..]), Err(Error::TooLong(_))));
+    }
+}

@@ -1,0 +1,84 @@
+//! Handing over: from a hook to the daemon, or to disk.
+//!
+//! A hook wraps its event in a [`frame`], offers it to the daemon's [`socket`] and waits, within a
+//! deadline, for a [`Reply`] that means "on disk". Without one it leaves the very same frame in the
+//! [`spool`], where the daemon picks it up. The event's id is in the frame, so an event that came
+//! both ways is stored once.
+//!
+//! Nothing here blocks longer than it was told to, and nothing here can fail a push: every error is
+//! a value that the hook turns into at most one line.
+
+pub mod frame;
+pub mod socket;
+pub mod spool;
+
+use std::path::Path;
+use std::time::Instant;
+
+use minicbor::{Decode, Encode};
+
+use crate::event::Event;
+use crate::failpoint::failpoint;
+
+/// What the daemon answers to a frame.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Reply {
+    #[n(0)]
+    pub outcome: Outcome,
+    /// Lines for the person who pushed.
+    #[n(1)]
+    pub notes: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Outcome {
+    /// The event is on disk.
+    #[n(0)]
+    Stored,
+    /// The event will not be taken, now or later.
+    #[n(1)]
+    Refused {
+        #[n(0)]
+        because: String,
+    },
+    /// The event cannot be stored at the moment: the spool is the place.
+    #[n(2)]
+    Later {
+        #[n(0)]
+        because: String,
+    },
+}
+
+/// How an event left the hook.
+#[derive(Debug)]
+pub enum HandedOver {
+    ToDaemon(Reply),
+    /// The daemon did not take it in time, so it waits in the spool.
+    ToSpool {
+        because: socket::Error,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Frame(#[from] frame::Error),
+    #[error("neither the daemon ({socket}) nor the spool ({spool}) took the event")]
+    Nobody { socket: socket::Error, spool: spool::Error },
+}
+
+/// Gives an event to the daemon, or leaves it in the spool; when this returns `Ok`, it is on disk or refused.
+pub fn hand_over(event: &Event, socket: &Path, spool: &Path, deadline: Instant) -> Result<HandedOver, Error> {
+    let frame = frame::wrap(&event.encode())?;
+    failpoint("hook.before_connect");
+    let because = match socket::deliver(socket, &frame, deadline) {
+        Ok(Reply { outcome: Outcome::Later { because }, .. }) => socket::Error::Later(because),
+        Ok(reply) => return Ok(HandedOver::ToDaemon(reply)),
+        Err(error) => error,
+    };
+    failpoint("hook.before_spool");
+    match spool::leave(spool, &event.id.to_string(), &frame) {
+        Ok(()) => Ok(HandedOver::ToSpool { because }),
+        Err(spool) => Err(Error::Nobody { socket: because, spool }),
+    }
+}

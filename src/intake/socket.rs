@@ -1,0 +1,125 @@
+//! The daemon's Unix socket, seen from both ends.
+//!
+//! The hook's end never blocks past its deadline: a full backlog answers `EAGAIN` at once, and
+//! writing and reading have time-outs. The daemon's end learns who is there from the kernel
+//! (`SO_PEERCRED`), never from the frame.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{Reply, frame};
+use crate::failpoint::failpoint;
+
+/// Who is at the other end of a connection, as the kernel says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub uid: u32,
+    pub gid: u32,
+    pub pid: Option<i32>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the daemon is not running")]
+    Absent,
+    #[error("the daemon is busy")]
+    Busy,
+    #[error("no permission to talk to the daemon")]
+    Forbidden,
+    #[error("the daemon did not answer in time")]
+    TimedOut,
+    #[error("the daemon cannot store events at the moment: {0}")]
+    Later(String),
+    #[error("the connection to the daemon broke: {0}")]
+    Io(std::io::Error),
+    #[error("the daemon's answer makes no sense: {0}")]
+    Answer(String),
+}
+
+/// Offers a frame to the daemon and waits for its reply, both within the deadline.
+pub fn deliver(path: &Path, frame: &[u8], deadline: Instant) -> Result<Reply, Error> {
+    let mut stream = connect_now(path)?;
+    stream.set_write_timeout(Some(left(deadline)?)).map_err(Error::Io)?;
+    stream.write_all(frame).map_err(io_error)?;
+    failpoint("hook.after_write_before_ack");
+    stream.set_read_timeout(Some(left(deadline)?)).map_err(Error::Io)?;
+    let body = read_reply(&mut stream, deadline)?;
+    minicbor::decode(&body).map_err(|error| Error::Answer(error.to_string()))
+}
+
+/// Reads one frame from a connection; the body is at most [`frame::LIMIT`] long.
+pub async fn receive(stream: &mut tokio::net::UnixStream) -> Result<Vec<u8>, frame::Error> {
+    let mut bytes = [0; frame::HEADER];
+    stream.read_exact(&mut bytes).await?;
+    let header = frame::Header::parse(&bytes)?;
+    let mut body = vec![0; header.length];
+    stream.read_exact(&mut body).await?;
+    header.verify(&body)?;
+    Ok(body)
+}
+
+pub async fn answer(stream: &mut tokio::net::UnixStream, reply: &Reply) -> std::io::Result<()> {
+    let body = minicbor::to_vec(reply).expect("writing to a vector cannot fail");
+    let frame = frame::wrap(&body).map_err(std::io::Error::other)?;
+    stream.write_all(&frame).await
+}
+
+/// Who is at the other end.
+pub fn peer(stream: &tokio::net::UnixStream) -> std::io::Result<Peer> {
+    stream.peer_cred().map(|cred| Peer { uid: cred.uid(), gid: cred.gid(), pid: cred.pid() })
+}
+
+/// Connects without ever waiting: a Unix socket accepts into its backlog at once or not at all.
+fn connect_now(path: &Path) -> Result<UnixStream, Error> {
+    use rustix::io::Errno;
+    let address = SocketAddrUnix::new(path).map_err(|error| Error::Io(error.into()))?;
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket =
+        socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(|error| Error::Io(error.into()))?;
+    connect(&socket, &address).map_err(|error| match error {
+        Errno::NOENT | Errno::CONNREFUSED | Errno::NOTDIR => Error::Absent,
+        Errno::AGAIN => Error::Busy,
+        Errno::ACCESS | Errno::PERM => Error::Forbidden,
+        other => Error::Io(other.into()),
+    })?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false).map_err(Error::Io)?;
+    Ok(stream)
+}
+
+/// Reads the reply, however slowly it trickles, until the deadline.
+fn read_reply(stream: &mut UnixStream, deadline: Instant) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::with_capacity(256);
+    let mut buffer = [0; 4096];
+    loop {
+        match frame::read(&bytes[..]) {
+            Ok(body) => return Ok(body),
+            Err(frame::Error::Short) => {}
+            Err(error) => return Err(Error::Answer(error.to_string())),
+        }
+        stream.set_read_timeout(Some(left(deadline)?)).map_err(Error::Io)?;
+        match stream.read(&mut buffer).map_err(io_error)? {
+            0 => return Err(Error::Io(std::io::ErrorKind::UnexpectedEof.into())),
+            read => bytes.extend_from_slice(&buffer[..read]),
+        }
+    }
+}
+
+fn left(deadline: Instant) -> Result<Duration, Error> {
+    match deadline.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(Error::TimedOut),
+        left => Ok(left),
+    }
+}
+
+fn io_error(error: std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => Error::TimedOut,
+        _ => Error::Io(error),
+    }
+}
