@@ -11,3 +11,4 @@ pub mod git; // what happened in a repository
 pub mod parse; // what a commit message asks of Jira
 pub mod event; // git and parse joined: one thing Jira should hear
 pub mod intake; // from a hook to the daemon, or to disk
+pub mod queue; // events Jira has not heard yet, kept safe

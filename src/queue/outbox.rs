@@ -1,0 +1,341 @@
+//! The outbox: what each site is owed about commits, branches and repositories.
+//!
+//! An entity is a row that is replaced by its newer state, as it is in Jira. Its `sequence` is
+//! Jira's `updateSequenceId`: taken when the state changes, not when it is sent, so a retry never
+//! overtakes news. It is taken anew in one case: when a key that Jira did not know is tried again,
+//! because Jira ignores a state whose number it has already seen.
+
+use rusqlite::{Connection, OptionalExtension, Result, params};
+
+use super::look::Filter;
+
+/// Live data, or history that may take its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    Live = 0,
+    Backfill = 2,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EntityKind {
+    Commit,
+    Branch,
+    Repository,
+}
+
+/// Entities of one repository on their way into the outbox.
+pub struct Owing {
+    pub site: String,
+    pub repository: String,
+    pub class: Class,
+    pub event: String,
+    pub entities: Vec<NewEntity>,
+}
+
+pub struct NewEntity {
+    pub kind: EntityKind,
+    pub id: String,
+    /// Issue keys in canonical form.
+    pub keys: Vec<String>,
+    pub body: Vec<u8>,
+    /// Digest of all that Jira would be told; equal means nothing to tell.
+    pub hash: String,
+    /// Owed only if this site has been told something about the entity before.
+    pub only_if_told: bool,
+}
+
+/// A claim on lanes of one site.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    pub site: String,
+    pub class: Class,
+    pub owner: String,
+    pub until: i64,
+    /// Repository and epoch of each lane.
+    pub lanes: Vec<(String, i64)>,
+}
+
+/// What was lent: the lease, and the entities to send.
+pub struct Batch {
+    pub lease: Lease,
+    pub owed: Vec<Owed>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Owed {
+    pub repository: String,
+    pub kind: EntityKind,
+    pub id: String,
+    pub sequence: i64,
+    pub attempts: u32,
+    /// How often Jira did not know a key of it.
+    pub unknown: u32,
+    pub added_at: i64,
+    pub keys: Vec<String>,
+    pub body: Vec<u8>,
+}
+
+/// A verdict on one entity, as the next state of its row.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    pub repository: String,
+    pub kind: EntityKind,
+    pub id: String,
+    pub sequence: i64,
+    pub next: Next,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Jira has it. `dropped` counts the keys that stayed unknown to the end.
+    Done { dropped: usize, note: Option<String> },
+    /// The same again, not before `at`. `counts` is false when nothing was tried on the entity itself.
+    Again { at: i64, counts: bool, because: String },
+    /// Jira did not know one of its keys: once more, with a new number, not before `at`.
+    Unknown { at: i64, because: String },
+    /// A person has to look.
+    Parked { because: String },
+}
+
+/// Most entities of one kind that one repository may send in one request, and most of one request.
+pub const OF_A_KIND: usize = 400;
+pub const OF_A_REQUEST: usize = 1000;
+pub const LANES: usize = 100;
+
+impl EntityKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EntityKind::Commit => "commit",
+            EntityKind::Branch => "branch",
+            EntityKind::Repository => "repository",
+        }
+    }
+
+    pub fn parse(text: &str) -> EntityKind {
+        match text {
+            "branch" => EntityKind::Branch,
+            "repository" => EntityKind::Repository,
+            _ => EntityKind::Commit,
+        }
+    }
+}
+
+pub fn owe(c: &Connection, owing: &Owing, now: i64) -> Result<usize> {
+    let mut changed = 0;
+    for entity in &owing.entities {
+        changed += usize::from(owe_one(c, owing, entity, now)?);
+    }
+    if changed > 0 {
+        wake(c, &owing.site, &owing.repository, owing.class, now)?;
+    }
+    Ok(changed)
+}
+
+pub fn claim(c: &Connection, site: &str, class: Class, owner: &str, now: i64, ttl: i64) -> Result<Batch> {
+    let sql = "UPDATE lane SET lease_owner = ?3, lease_epoch = lease_epoch + 1, lease_until = ?5
+               WHERE site_id = ?1 AND class = ?2 AND repo_id IN (
+                 SELECT repo_id FROM lane WHERE site_id = ?1 AND class = ?2 AND ready_at <= ?4 AND lease_until < ?4
+                 ORDER BY ready_at LIMIT ?6) RETURNING repo_id, lease_epoch";
+    let mut statement = c.prepare_cached(sql)?;
+    let lanes = statement
+        .query_map(params![site, class as i64, owner, now, now + ttl, LANES as i64], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+        .collect::<Result<Vec<(String, i64)>>>()?;
+    let mut owed = Vec::new();
+    let mut served = Vec::new();
+    for (repository, epoch) in lanes {
+        let room = OF_A_REQUEST - owed.len();
+        let found = if room == 0 { Vec::new() } else { due(c, site, &repository, class, room, now)? };
+        if found.is_empty() {
+            give_back(c, site, &repository, class, now)?;
+        } else {
+            served.push((repository, epoch));
+            owed.extend(found);
+        }
+    }
+    let lease = Lease { site: site.to_owned(), class, owner: owner.to_owned(), until: now + ttl, lanes: served };
+    Ok(Batch { lease, owed })
+}
+
+pub fn settle(c: &Connection, lease: &Lease, settled: &[Settled], now: i64) -> Result<usize> {
+    let held: std::collections::HashSet<&str> = {
+        let sql = "SELECT 1 FROM lane WHERE site_id = ?1 AND repo_id = ?2 AND class = ?3
+                   AND lease_owner = ?4 AND lease_epoch = ?5 AND lease_until >= ?6";
+        let mut statement = c.prepare_cached(sql)?;
+        let mut held = std::collections::HashSet::new();
+        for (repository, epoch) in &lease.lanes {
+            if statement.exists(params![lease.site, repository, lease.class as i64, lease.owner, epoch, now])? {
+                held.insert(repository.as_str());
+            }
+        }
+        held
+    };
+    let mut changed = 0;
+    for verdict in settled.iter().filter(|verdict| held.contains(verdict.repository.as_str())) {
+        changed += settle_one(c, &lease.site, verdict, now)?;
+    }
+    for repository in held {
+        give_back(c, &lease.site, repository, lease.class, now)?;
+    }
+    Ok(changed)
+}
+
+pub fn release_all(c: &Connection) -> Result<()> {
+    c.execute("UPDATE lane SET lease_owner = NULL, lease_until = 0 WHERE lease_until > 0", []).map(std::mem::drop)
+}
+
+pub fn retry(c: &Connection, filter: &Filter, now: i64) -> Result<usize> {
+    let (condition, values) = filter.sql();
+    let sql = format!(
+        "UPDATE entity SET state = 'ready', ready_at = :now, attempts = 0, note = NULL, settled_at = NULL
+         WHERE state <> 'settled' AND {condition} RETURNING site_id, repo_id, class"
+    );
+    let mut lanes = Vec::new();
+    let mut statement = c.prepare(&sql)?;
+    let mut rows = statement.query(&with_now(&values, &now)[..])?;
+    while let Some(row) = rows.next()? {
+        lanes.push((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?));
+    }
+    let entities = lanes.len();
+    lanes.sort_unstable();
+    lanes.dedup();
+    for (site, repository, class) in lanes {
+        wake(c, &site, &repository, if class == 0 { Class::Live } else { Class::Backfill }, now)?;
+    }
+    Ok(entities + retry_events(c, filter, now)?)
+}
+
+pub fn drop(c: &Connection, filter: &Filter, now: i64) -> Result<usize> {
+    let (condition, values) = filter.sql();
+    let sql = format!(
+        "UPDATE entity SET state = 'settled', settled_at = :now, note = 'dropped by a person'
+         WHERE state <> 'settled' AND {condition}"
+    );
+    c.execute(&sql, &with_now(&values, &now)[..])
+}
+
+pub fn prune(c: &Connection, before: i64) -> Result<usize> {
+    let entities = c.execute("DELETE FROM entity WHERE state = 'settled' AND settled_at < ?1", [before])?;
+    let events = c.execute("DELETE FROM event WHERE settled_at < ?1 AND state = 'done'", [before])?;
+    c.execute("DELETE FROM tip WHERE oid = '' AND at < ?1", [before])?;
+    Ok(entities + events)
+}
+
+fn owe_one(c: &Connection, owing: &Owing, entity: &NewEntity, now: i64) -> Result<bool> {
+    let sql = "SELECT body_hash FROM entity WHERE site_id = ?1 AND repo_id = ?2 AND kind = ?3 AND entity_id = ?4";
+    let row = params![owing.site, owing.repository, entity.kind.as_str(), entity.id];
+    let told: Option<String> = c.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional()?;
+    if told.as_deref() == Some(&entity.hash) || (told.is_none() && entity.only_if_told) {
+        return Ok(false);
+    }
+    let sql = "INSERT INTO entity (site_id, repo_id, kind, entity_id, class, event_id, sequence, state, ready_at, added_at,
+                                   issue_keys, body, body_hash)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'ready', ?8, ?8, ?9, ?10, ?11)
+               ON CONFLICT (site_id, repo_id, kind, entity_id) DO UPDATE SET class = excluded.class, event_id = excluded.event_id,
+                 sequence = excluded.sequence, state = 'ready', ready_at = excluded.ready_at, attempts = 0, unknown = 0,
+                 added_at = excluded.added_at, settled_at = NULL, issue_keys = excluded.issue_keys, body = excluded.body,
+                 body_hash = excluded.body_hash, note = NULL";
+    c.prepare_cached(sql)?.execute(params![
+        owing.site,
+        owing.repository,
+        entity.kind.as_str(),
+        entity.id,
+        owing.class as i64,
+        owing.event,
+        next_sequence(c, now)?,
+        now,
+        format!(" {} ", entity.keys.join(" ")),
+        entity.body,
+        entity.hash,
+    ])?;
+    Ok(true)
+}
+
+/// One number for ever: above all before it, and near the time so that a lost store does not fall behind Jira.
+fn next_sequence(c: &Connection, now: i64) -> Result<i64> {
+    let sql = "UPDATE meta SET value = max(value + 1, ?1) WHERE name = 'sequence' RETURNING value";
+    c.prepare_cached(sql)?.query_row([now], |row| row.get(0))
+}
+
+fn wake(c: &Connection, site: &str, repository: &str, class: Class, at: i64) -> Result<()> {
+    let sql = "INSERT INTO lane (site_id, repo_id, class, ready_at) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT (site_id, repo_id, class) DO UPDATE SET ready_at = min(coalesce(ready_at, ?4), ?4)";
+    c.prepare_cached(sql)?.execute(params![site, repository, class as i64, at]).map(std::mem::drop)
+}
+
+fn due(c: &Connection, site: &str, repository: &str, class: Class, room: usize, now: i64) -> Result<Vec<Owed>> {
+    let sql = "SELECT kind, entity_id, sequence, attempts, unknown, added_at, issue_keys, body FROM entity
+               WHERE site_id = ?1 AND repo_id = ?2 AND class = ?3 AND state = 'ready' AND ready_at <= ?4 AND kind = ?5
+               ORDER BY ready_at, sequence LIMIT ?6";
+    let mut found = Vec::new();
+    for kind in [EntityKind::Repository, EntityKind::Branch, EntityKind::Commit] {
+        let limit = OF_A_KIND.min(room - found.len());
+        let mut statement = c.prepare_cached(sql)?;
+        let rows =
+            statement.query_map(params![site, repository, class as i64, now, kind.as_str(), limit as i64], |row| {
+                Ok(Owed {
+                    repository: repository.to_owned(),
+                    kind,
+                    id: row.get(1)?,
+                    sequence: row.get(2)?,
+                    attempts: row.get(3)?,
+                    unknown: row.get(4)?,
+                    added_at: row.get(5)?,
+                    keys: row.get::<_, String>(6)?.split_whitespace().map(str::to_owned).collect(),
+                    body: row.get(7)?,
+                })
+            })?;
+        for row in rows {
+            found.push(row?);
+        }
+    }
+    Ok(found)
+}
+
+/// Ends a lease; the lane goes to the back of those that are due, or rests until its next entity is.
+fn give_back(c: &Connection, site: &str, repository: &str, class: Class, now: i64) -> Result<()> {
+    let sql = "UPDATE lane SET lease_owner = NULL, lease_until = 0, ready_at = (
+                 SELECT max(min(e.ready_at), ?4) FROM entity e WHERE e.site_id = lane.site_id AND e.repo_id = lane.repo_id
+                 AND e.class = lane.class AND e.state = 'ready')
+               WHERE site_id = ?1 AND repo_id = ?2 AND class = ?3";
+    c.prepare_cached(sql)?.execute(params![site, repository, class as i64, now]).map(std::mem::drop)
+}
+
+fn settle_one(c: &Connection, site: &str, verdict: &Settled, now: i64) -> Result<usize> {
+    let sql = "UPDATE entity SET state = ?6, settled_at = iif(?6 = 'settled', ?10, NULL), ready_at = coalesce(?7, ready_at),
+                 attempts = attempts + ?8, unknown = unknown + ?9, note = ?11, sequence = coalesce(?12, sequence)
+               WHERE site_id = ?1 AND repo_id = ?2 AND kind = ?3 AND entity_id = ?4 AND sequence = ?5 AND state = 'ready'";
+    let (state, at, attempts, unknown, note) = match &verdict.next {
+        Next::Done { note, .. } => ("settled", None, 1, 0, note.as_deref()),
+        Next::Again { at, counts, because } => ("ready", Some(*at), i64::from(*counts), 0, Some(because.as_str())),
+        Next::Unknown { at, because } => ("ready", Some(*at), 0, 1, Some(because.as_str())),
+        Next::Parked { because } => ("parked", None, 1, 0, Some(because.as_str())),
+    };
+    let renewed = if matches!(verdict.next, Next::Unknown { .. }) { Some(next_sequence(c, now)?) } else { None };
+    let key = (site, &verdict.repository, verdict.kind.as_str(), &verdict.id, verdict.sequence);
+    let changed = c
+        .prepare_cached(sql)?
+        .execute(params![key.0, key.1, key.2, key.3, key.4, state, at, attempts, unknown, now, note, renewed])?;
+    if let Next::Done { dropped, .. } = verdict.next
+        && dropped > 0
+        && changed > 0
+    {
+        c.execute("UPDATE meta SET value = value + ?1 WHERE name = 'dropped_keys'", [dropped as i64])?;
+    }
+    Ok(changed)
+}
+
+fn retry_events(c: &Connection, filter: &Filter, now: i64) -> Result<usize> {
+    if !filter.includes_events() {
+        return Ok(0);
+    }
+    let sql = "UPDATE event SET state = 'queued', ready_at = ?1, settled_at = NULL, note = NULL WHERE state = 'dead'";
+    c.execute(sql, [now])
+}
+
+fn with_now<'a>(values: &'a [(&'static str, String)], now: &'a i64) -> Vec<(&'static str, &'a dyn rusqlite::ToSql)> {
+    let mut all: Vec<(&str, &dyn rusqlite::ToSql)> = values.iter().map(|(name, value)| (*name, value as _)).collect();
+    all.push((":now", now));
+    all
+}

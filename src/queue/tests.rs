@@ -1,0 +1,240 @@
+//! The queue's story: told to each engine there is.
+
+use super::*;
+use crate::event::{Event, Kind, Origin};
+use crate::git::Update;
+
+const NOW: i64 = 1_000_000;
+
+struct Story {
+    queue: Queue,
+    _folder: tempfile::TempDir,
+}
+
+fn story() -> Story {
+    let folder = tempfile::tempdir().unwrap();
+    Story { queue: Queue::open(folder.path(), NOW).unwrap(), _folder: folder }
+}
+
+fn oid(digit: char) -> Oid {
+    digit.to_string().repeat(40).parse().unwrap()
+}
+
+fn update(old: Option<char>, new: Option<char>) -> Update {
+    Update { name: RefName::new(*b"refs/heads/main"), old: old.map(oid), new: new.map(oid) }
+}
+
+fn event(at: i64, kind: Kind, update: Update) -> Event {
+    Event {
+        id: EventId::fresh(),
+        kind,
+        at,
+        repository: Origin { id: "r1".to_owned(), git_dir: b"/srv/r1.git".to_vec() },
+        updates: vec![update],
+        commits: Vec::new(),
+        rest: false,
+        claims: Vec::new(),
+        push_options: Vec::new(),
+        tips: Vec::new(),
+    }
+}
+
+fn owing(ids: &[&str], hash: &str) -> Owing {
+    let entity = |id: &&str| NewEntity {
+        kind: EntityKind::Commit,
+        id: (*id).to_owned(),
+        keys: vec!["ABC-1".to_owned()],
+        body: vec![1],
+        hash: hash.to_owned(),
+        only_if_told: false,
+    };
+    Owing {
+        site: "jira".to_owned(),
+        repository: "r1".to_owned(),
+        class: Class::Live,
+        event: "e1".to_owned(),
+        entities: ids.iter().map(entity).collect(),
+    }
+}
+
+impl Story {
+    async fn claim(&self, now: i64) -> Batch {
+        self.queue.claim("jira".to_owned(), Class::Live, "me".to_owned(), now, 60_000).await.unwrap()
+    }
+
+    async fn settle(&self, batch: &Batch, next: Next, now: i64) -> usize {
+        let settled = batch.owed.iter().map(|owed| Settled {
+            repository: owed.repository.clone(),
+            kind: owed.kind,
+            id: owed.id.clone(),
+            sequence: owed.sequence,
+            next: next.clone(),
+        });
+        self.queue.settle(batch.lease.clone(), settled.collect(), now).await.unwrap()
+    }
+
+    async fn tip(&self) -> Option<Oid> {
+        self.queue.tips("r1".to_owned()).await.unwrap().first().and_then(|tip| tip.id)
+    }
+
+    async fn queued(&self) -> usize {
+        self.queue.counts(NOW).await.unwrap().events_queued as usize
+    }
+}
+
+fn done() -> Next {
+    Next::Done { dropped: 0, note: None }
+}
+
+#[tokio::test]
+async fn i11_an_event_that_comes_twice_is_stored_once() {
+    let story = story();
+    let event = event(1, Kind::Push, update(None, Some('a')));
+    assert_eq!(story.queue.add(event.clone(), 0, NOW).await.unwrap(), Added::New);
+    assert_eq!(story.queue.add(event.clone(), 0, NOW + 5).await.unwrap(), Added::Repeated);
+    assert_eq!(story.queued().await, 1);
+    let found = story.queue.next_events(Vec::new(), 10, NOW).await.unwrap();
+    assert_eq!(found[0].event, event);
+    story.queue.finish(event.id, None, NOW).await.unwrap();
+    assert_eq!(story.queue.add(event, 0, NOW).await.unwrap(), Added::Repeated, "also after it was settled");
+    assert_eq!(story.queued().await, 0);
+}
+
+#[tokio::test]
+async fn f02_a_push_confirms_its_intent_and_an_unconfirmed_one_is_told() {
+    let story = story();
+    story.queue.add(event(1, Kind::Intent, update(None, Some('a'))), 0, NOW).await.unwrap();
+    assert_eq!(story.queue.unconfirmed(NOW + 1).await.unwrap(), ["r1"]);
+    assert_eq!(story.queue.unconfirmed(NOW).await.unwrap(), [""; 0]);
+    story.queue.add(event(2, Kind::Push, update(None, Some('a'))), 0, NOW).await.unwrap();
+    assert_eq!(story.queue.unconfirmed(NOW + 1).await.unwrap(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_moved_a_ref_unseen_becomes_an_event_of_its_own() {
+    let story = story();
+    story.queue.add(event(1, Kind::Push, update(None, Some('a'))), 0, NOW).await.unwrap();
+    story.queue.add(event(2, Kind::Push, update(Some('b'), Some('c'))), 0, NOW).await.unwrap();
+    let rows = story.queue.events(Filter::default()).await.unwrap();
+    assert_eq!(rows.iter().filter(|row| row.kind == "found").count(), 1);
+    assert!(
+        rows.iter().find(|row| row.kind == "found").unwrap().seq < rows[0].seq,
+        "it comes before the push that shows it"
+    );
+    assert_eq!(story.tip().await, Some(oid('c')));
+}
+
+#[tokio::test]
+async fn an_event_that_comes_late_does_not_turn_a_ref_back() {
+    let story = story();
+    story.queue.add(event(1, Kind::Push, update(None, Some('a'))), 0, NOW).await.unwrap();
+    let late = event(2, Kind::Push, update(Some('a'), Some('b')));
+    story.queue.add(event(3, Kind::Push, update(Some('b'), Some('c'))), 0, NOW).await.unwrap();
+    story.queue.add(late.clone(), 0, NOW).await.unwrap();
+    assert_eq!(story.tip().await, Some(oid('c')));
+    let names = vec![RefName::new(*b"refs/heads/main")];
+    let rows = story.queue.events(Filter::default()).await.unwrap();
+    let seq = rows.iter().find(|row| row.id == late.id.to_string()).unwrap().seq;
+    assert!(story.queue.still_at("r1".to_owned(), names, seq).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn i11_the_same_state_is_owed_once_and_a_new_state_takes_its_place() {
+    let story = story();
+    assert_eq!(story.queue.owe(owing(&["a", "b"], "h1"), NOW).await.unwrap(), 2);
+    assert_eq!(story.queue.owe(owing(&["a", "b"], "h1"), NOW).await.unwrap(), 0);
+    assert_eq!(story.queue.owe(owing(&["a"], "h2"), NOW).await.unwrap(), 1);
+    let batch = story.claim(NOW).await;
+    assert_eq!(batch.owed.len(), 2);
+    assert_eq!(story.settle(&batch, done(), NOW).await, 2);
+    assert_eq!(story.queue.owe(owing(&["a"], "h2"), NOW).await.unwrap(), 0, "also after it was told");
+    assert!(story.claim(NOW + 1).await.owed.is_empty());
+}
+
+#[tokio::test]
+async fn f33_numbers_only_grow_when_the_clock_goes_back() {
+    let story = story();
+    story.queue.owe(owing(&["a"], "h1"), NOW).await.unwrap();
+    story.queue.owe(owing(&["b"], "h1"), NOW - 500_000).await.unwrap();
+    let rows = story.queue.entities(Filter::default()).await.unwrap();
+    let number = |id: &str| rows.iter().find(|row| row.id == id).unwrap().sequence;
+    assert!(number("b") > number("a"));
+    assert!(number("a") >= NOW);
+}
+
+#[tokio::test]
+async fn f38_a_settle_after_the_lease_changes_nothing() {
+    let story = story();
+    story.queue.owe(owing(&["a"], "h1"), NOW).await.unwrap();
+    let zombie = story.claim(NOW).await;
+    assert!(story.claim(NOW + 59_000).await.owed.is_empty(), "it is lent");
+    let heir = story.claim(NOW + 61_000).await;
+    assert_eq!(heir.owed.len(), 1, "a lease runs out by itself");
+    assert_eq!(story.settle(&zombie, done(), NOW + 62_000).await, 0);
+    assert_eq!(story.settle(&heir, done(), NOW + 62_000).await, 1);
+}
+
+#[tokio::test]
+async fn a_verdict_on_an_old_state_leaves_the_new_one_owed() {
+    let story = story();
+    story.queue.owe(owing(&["a"], "h1"), NOW).await.unwrap();
+    let batch = story.claim(NOW).await;
+    story.queue.owe(owing(&["a"], "h2"), NOW + 1).await.unwrap();
+    assert_eq!(story.settle(&batch, done(), NOW + 2).await, 0);
+    assert_eq!(story.claim(NOW + 3).await.owed.len(), 1);
+}
+
+#[tokio::test]
+async fn f55_an_unknown_key_is_told_again_later_with_a_new_number() {
+    let story = story();
+    story.queue.owe(owing(&["a"], "h1"), NOW).await.unwrap();
+    let first = story.claim(NOW).await;
+    story.settle(&first, Next::Unknown { at: NOW + 600_000, because: "ABC-1 is unknown".to_owned() }, NOW).await;
+    assert!(story.claim(NOW + 599_000).await.owed.is_empty());
+    let second = story.claim(NOW + 600_000).await;
+    assert_eq!(second.owed[0].unknown, 1);
+    assert!(second.owed[0].sequence > first.owed[0].sequence, "Jira ignores a number it has seen");
+    story.settle(&second, Next::Done { dropped: 1, note: None }, NOW + 600_000).await;
+    assert_eq!(story.queue.counts(NOW).await.unwrap().dropped_keys, 1);
+}
+
+#[tokio::test]
+async fn i3_what_is_parked_waits_for_a_person_who_may_retry_or_drop_it() {
+    let story = story();
+    story.queue.owe(owing(&["aaaa", "bbbb"], "h1"), NOW).await.unwrap();
+    let batch = story.claim(NOW).await;
+    story.settle(&batch, Next::Parked { because: "no".to_owned() }, NOW).await;
+    assert!(story.claim(NOW + 1).await.owed.is_empty());
+    let filter = Filter { id: Some("aa".to_owned()), ..Filter::default() };
+    assert_eq!(story.queue.retry(filter, NOW + 2).await.unwrap(), 1);
+    assert_eq!(story.claim(NOW + 3).await.owed.len(), 1);
+    let parked = Filter { state: Some("parked".to_owned()), ..Filter::default() };
+    assert_eq!(story.queue.drop(parked, NOW + 4).await.unwrap(), 1);
+    assert_eq!(story.queue.counts(NOW).await.unwrap().sites[0].parked, 0);
+}
+
+#[tokio::test]
+async fn i8_a_claim_stays_within_what_one_request_may_carry() {
+    let story = story();
+    let ids: Vec<String> = (0..1500).map(|n| format!("{n:040x}")).collect();
+    story.queue.owe(owing(&ids.iter().map(String::as_str).collect::<Vec<_>>(), "h"), NOW).await.unwrap();
+    let mut seen = 0;
+    for turn in 0..4 {
+        let batch = story.claim(NOW + turn).await;
+        assert!(batch.owed.len() <= outbox::OF_A_KIND, "{}", batch.owed.len());
+        seen += story.settle(&batch, done(), NOW + turn).await;
+    }
+    assert_eq!(seen, 1500);
+}
+
+#[tokio::test]
+async fn settled_rows_stay_for_the_asking_and_go_when_they_are_old() {
+    let story = story();
+    story.queue.owe(owing(&["aaaa"], "h1"), NOW).await.unwrap();
+    let batch = story.claim(NOW).await;
+    story.settle(&batch, done(), NOW).await;
+    assert_eq!(story.queue.trace("abc-1".to_owned()).await.unwrap().entities.len(), 1);
+    assert_eq!(story.queue.prune(NOW).await.unwrap(), 0);
+    assert_eq!(story.queue.prune(NOW + 1).await.unwrap(), 1);
+    assert!(story.queue.trace("ABC-1".to_owned()).await.unwrap().entities.is_empty());
+}
