@@ -12,3 +12,5 @@ pub mod parse; // what a commit message asks of Jira
 pub mod event; // git and parse joined: one thing Jira should hear
 pub mod intake; // from a hook to the daemon, or to disk
 pub mod queue; // events Jira has not heard yet, kept safe
+pub mod entity; // an event as the commits and branches Jira keeps
+pub mod sync; // what an event means, and what no hook told

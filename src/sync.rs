@@ -1,0 +1,220 @@
+//! From events to what Jira is owed, and what no hook told.
+//!
+//! [`digest`] turns a stored event into entities: it takes the commits that the hook read, walks the
+//! rest where the hook had no time, looks at the files of those that name an issue, and hands the
+//! entities on in portions. [`differences`] compares the refs of a repository with our snapshot of
+//! them; what it finds becomes an event like any other.
+//!
+//! The daemon may be unable to read a repository. Then an event gives what the hook put into it, and
+//! what is missing is said as the repository's trouble. Nothing here writes into a repository.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::entity::{self, Home};
+use crate::event::{Event, EventId, Kind, Origin, Seen};
+use crate::git::{self, Budget, Commit, Known, Oid, RefName, Repository, Update};
+use crate::parse::{IssueKey, Mentions, Rules};
+use crate::queue::{NewEntity, Tip};
+
+/// How messages of a repository are read, and how links to it are made.
+pub struct Reading {
+    pub rules: Arc<Rules>,
+    pub home: Home,
+    /// Whether commits take the keys of the branch they were pushed to.
+    pub branch_links_commits: bool,
+}
+
+/// What our snapshot says about the refs of an event.
+pub struct Snapshot {
+    /// Refs that no later event has moved.
+    pub current: HashSet<RefName>,
+    /// What was known before the event; needed only when it has to be walked.
+    pub before: Vec<Oid>,
+}
+
+/// What became of an event.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Digest {
+    pub commits: usize,
+    pub keyed: usize,
+    /// What could not be read, as a sentence.
+    pub trouble: Option<String>,
+}
+
+/// The most files of a commit that Jira takes.
+const FILES: usize = 10;
+/// How many entities are handed on together.
+const PORTION: usize = 200;
+
+/// Turns an event into entities, newest commit first, handed to `emit` in portions.
+pub fn digest<E>(
+    event: &Event,
+    repository: Option<&Repository>,
+    snapshot: &Snapshot,
+    reading: &Reading,
+    mut emit: impl FnMut(Vec<NewEntity>) -> Result<(), E>,
+) -> Result<Result<Digest, git::Error>, E> {
+    let mut work = Work {
+        repository,
+        reading,
+        branch_keys: branch_keys(event, reading),
+        digest: Digest::default(),
+        portion: Vec::new(),
+    };
+    for update in event.updates.iter().filter(|update| snapshot.current.contains(&update.name)) {
+        work.branch(event, update);
+    }
+    for seen in &event.commits {
+        work.commit(seen.clone());
+        work.hand_on(PORTION, &mut emit)?;
+    }
+    if event.rest {
+        match repository {
+            Some(repository) => match work.walk(event, repository, snapshot, &mut emit)? {
+                Ok(()) => {}
+                Err(error) => return Ok(Err(error)),
+            },
+            None => work.digest.trouble = Some("commits beyond the first could not be read by the daemon".to_owned()),
+        }
+    }
+    work.hand_on(1, &mut emit)?;
+    Ok(Ok(work.digest))
+}
+
+/// What happened to the refs of a repository since our snapshot, as one event; `None` when nothing did.
+pub fn differences(origin: &Origin, refs: &[(RefName, Oid)], tips: &[Tip], now: i64) -> Option<Event> {
+    let present: HashMap<&RefName, Oid> = refs.iter().map(|(name, id)| (name, *id)).collect();
+    let known: HashMap<&RefName, &Tip> = tips.iter().map(|tip| (&tip.name, tip)).collect();
+    let moved = refs.iter().filter_map(|(name, id)| {
+        let tip = known.get(name);
+        let old = tip.and_then(|tip| tip.id);
+        let update = Update { name: name.clone(), old, new: Some(*id) };
+        (old != Some(*id)).then(|| (update, tip.map_or(0, |tip| tip.version)))
+    });
+    let gone = tips.iter().filter(|tip| tip.id.is_some() && !present.contains_key(&tip.name));
+    let gone = gone.map(|tip| (Update { name: tip.name.clone(), old: tip.id, new: None }, tip.version));
+    let mut found: Vec<(Update, i64)> =
+        moved.chain(gone).filter(|(update, _)| git::concerns_us(&update.name)).collect();
+    if found.is_empty() {
+        return None;
+    }
+    found.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+    Some(Event {
+        id: EventId::of_differences(&origin.id, found.iter().map(|(update, version)| (update, *version))),
+        kind: Kind::Found,
+        at: now,
+        repository: origin.clone(),
+        rest: found.iter().any(|(update, _)| update.new.is_some()),
+        updates: found.into_iter().map(|(update, _)| update).collect(),
+        commits: Vec::new(),
+        claims: Vec::new(),
+        push_options: Vec::new(),
+        tips: Vec::new(),
+    })
+}
+
+/// The keys in the order they appear, as entities carry them.
+pub fn keys(mentions: &Mentions) -> Vec<IssueKey> {
+    mentions.keys.iter().map(|found| found.key.clone()).collect()
+}
+
+struct Work<'a> {
+    repository: Option<&'a Repository>,
+    reading: &'a Reading,
+    branch_keys: Vec<IssueKey>,
+    digest: Digest,
+    portion: Vec<NewEntity>,
+}
+
+impl Work<'_> {
+    fn branch(&mut self, event: &Event, update: &Update) {
+        if !update.name.is_branch() {
+            return;
+        }
+        let keys = keys(&self.reading.rules.branch(update.name.short()));
+        let home = &self.reading.home;
+        let Some(new) = update.new else {
+            return self.portion.push(entity::branch_gone(&update.name, &keys, home));
+        };
+        if keys.is_empty() {
+            return;
+        }
+        match tip(event, new).or_else(|| self.repository?.commit(new).ok()) {
+            Some(last) => self.portion.extend(entity::branch(&update.name, &last, &keys, home)),
+            None => self.digest.trouble = Some(format!("commit {new} could not be read by the daemon")),
+        }
+    }
+
+    fn commit(&mut self, mut seen: Seen) {
+        self.digest.commits += 1;
+        let mut keys = keys(&self.reading.rules.message(&seen.commit.message));
+        keys.extend(self.branch_keys.iter().filter(|key| !keys.contains(key)).cloned().collect::<Vec<_>>());
+        if keys.is_empty() {
+            return;
+        }
+        self.digest.keyed += 1;
+        if seen.files.is_none()
+            && let Some(repository) = self.repository
+        {
+            seen.files = repository.files(&seen.commit, FILES).ok();
+        }
+        self.portion.extend(entity::commit(&seen, &keys, &self.reading.home));
+    }
+
+    fn walk<E>(
+        &mut self,
+        event: &Event,
+        repository: &Repository,
+        snapshot: &Snapshot,
+        emit: &mut impl FnMut(Vec<NewEntity>) -> Result<(), E>,
+    ) -> Result<Result<(), git::Error>, E> {
+        let read: HashSet<Oid> = event.commits.iter().map(|seen| seen.commit.id).collect();
+        let news: Vec<Oid> = event.updates.iter().filter_map(|update| update.new).collect();
+        let olds = event.updates.iter().filter_map(|update| update.old);
+        let known = Known::new(snapshot.before.iter().copied().chain(olds));
+        let mut failed = None;
+        let walked = repository.walk_each(&news, &known, Budget::UNBOUNDED, &mut |commit| {
+            if !read.contains(&commit.id) {
+                self.commit(Seen { commit, files: None, cut: false });
+            }
+            match self.hand_on(PORTION, emit) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        match (failed, walked) {
+            (Some(error), _) => Err(error),
+            (None, Err(error)) => Ok(Err(error)),
+            (None, Ok(walk)) => {
+                if walk.missing > 0 {
+                    self.digest.trouble =
+                        Some(format!("{} objects are missing (shallow, partial or damaged)", walk.missing));
+                }
+                Ok(Ok(()))
+            }
+        }
+    }
+
+    fn hand_on<E>(&mut self, at_least: usize, emit: &mut impl FnMut(Vec<NewEntity>) -> Result<(), E>) -> Result<(), E> {
+        if self.portion.len() >= at_least { emit(std::mem::take(&mut self.portion)) } else { Ok(()) }
+    }
+}
+
+/// The keys that commits take from their branch: only where the push says which branch that is.
+fn branch_keys(event: &Event, reading: &Reading) -> Vec<IssueKey> {
+    let mut branches = event.updates.iter().filter(|update| update.name.is_branch() && update.new.is_some());
+    match (branches.next(), branches.next()) {
+        (Some(only), None) if reading.branch_links_commits => keys(&reading.rules.branch(only.name.short())),
+        _ => Vec::new(),
+    }
+}
+
+fn tip(event: &Event, id: Oid) -> Option<Commit> {
+    let commits = event.commits.iter().map(|seen| &seen.commit);
+    commits.chain(&event.tips).find(|commit| commit.id == id).cloned()
+}
