@@ -1,0 +1,377 @@
+//! Telling Jira: batches, verdicts, retries. The only place with outgoing HTTP.
+//!
+//! The life of a batch: [`Jira::tell`] packs what is owed into requests within Jira's limits (`batch`), asks the site one
+//! after the other (`cloud`, with what `credentials` gives), and reads a verdict for every entity out of each answer
+//! (`verdict`, `retry`). A request that is refused for what is in it is taken apart until the faulty entity is alone.
+//! When the site itself is in trouble the first failure ends the batch: the others wait, and the site rests.
+//!
+//! Invariants: every entity that comes in goes out with exactly one verdict. Nothing is given up because of a site's
+//! trouble, nothing is dropped without being counted. Telling twice is harmless, because an entity carries the number
+//! of its state. A token goes to the origin it was had for and nowhere else.
+
+mod batch;
+mod cloud;
+mod credentials;
+mod retry;
+mod settings;
+mod verdict;
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use crate::queue::{Class, Next, Owed, Settled};
+use crate::text::cut;
+use batch::{Envelope, Item, Operation, Packed, Properties, Provider, Request};
+use cloud::{Call, Gateway};
+use credentials::Secret;
+use retry::{Circuit, Wish};
+pub use settings::{Executor, Kind, Settings};
+use verdict::{Answer, Flaw, Scope, Trouble, Verdict, settled};
+
+/// A client of one site.
+pub struct Jira {
+    gateway: Gateway,
+    site: String,
+    instance: String,
+    executor: Executor,
+    health: Mutex<Health>,
+    /// Makes each pause a little different.
+    chance: RandomState,
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// A verdict for every entity.
+    pub settled: Vec<Settled>,
+    /// What the whole site should do.
+    pub rest: Option<Rest>,
+}
+
+/// A site's wish to be left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// Milliseconds since the epoch; `None` until the secret or the configuration changes.
+    pub until: Option<i64>,
+    pub because: String,
+    pub kind: RestKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestKind {
+    /// The credential is refused.
+    Auth,
+    /// We asked too much.
+    RateLimit,
+    /// Nothing sensible came back; it may be over any moment.
+    Outage,
+    /// The site is not where the configuration says.
+    Site,
+}
+
+/// What a try found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    pub cloud_id: String,
+    /// Whether this installation has told the site something before.
+    pub known: bool,
+}
+
+/// Why a site cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{setting} {because}")]
+    Setting { setting: &'static str, because: String },
+    #[error("cannot take the secret from {}: {because}", path.display())]
+    Secret { path: PathBuf, because: String },
+    #[error("cannot make an HTTP client: {because}")]
+    Http { because: String },
+    #[error("{step} failed: {because}")]
+    Try { step: &'static str, because: String },
+}
+
+impl Jira {
+    /// Makes a client; `instance` names this installation in what it tells.
+    pub fn new(settings: &Settings, credentials_directory: Option<&Path>, instance: &str) -> Result<Jira, Error> {
+        settings.check()?;
+        let secret = Secret::read(settings, credentials_directory)?;
+        Ok(Jira {
+            gateway: Gateway::new(settings, secret)?,
+            site: settings.name.clone(),
+            instance: instance.to_owned(),
+            executor: settings.executor,
+            health: Mutex::default(),
+            chance: RandomState::new(),
+        })
+    }
+
+    /// Proves that the site can be told: its id, a token, and the permission for development information.
+    pub async fn try_out(&self) -> Result<Tried, Error> {
+        let failed = |step| move |trouble: Trouble| Error::Try { step, because: trouble.because().to_owned() };
+        let now = crate::clock::now();
+        let cloud_id = self.gateway.cloud_id(now).await.map_err(failed("asking the site for its id"))?;
+        self.gateway.token(now).await.map_err(failed("getting a token"))?;
+        let step = "asking for development information";
+        let call = Call::Exists { property: (INSTANCE, &self.instance) };
+        let answer = self.gateway.ask(&call, now).await.map_err(failed(step))?;
+        if let Some(trouble) = answer.trouble(now) {
+            return Err(failed(step)(trouble));
+        }
+        let Exists { has_data_matching_properties: known } = answer.json().map_err(failed(step))?;
+        Ok(Tried { cloud_id, known })
+    }
+
+    /// Tells Jira what it is owed; a verdict comes back for every entity.
+    pub async fn tell(&self, class: Class, owed: &[Owed], now: i64) -> Told {
+        let Packed { requests, unfit } = batch::pack(owed, batch::MOST_BYTES);
+        let mut turn = Turn::new(self, class, requests, now);
+        for (owed, because) in unfit {
+            turn.settle(owed, Next::Parked { because });
+        }
+        while let Some(request) = turn.waiting.pop_front() {
+            match turn.reason_to_wait(&request) {
+                Some((at, because)) => turn.put_back(&request, at, &because),
+                None => {
+                    let verdict = turn.ask(&request).await;
+                    turn.take(request, verdict);
+                }
+            }
+        }
+        turn.told
+    }
+
+    /// Tells whether the secret is another one than this client was made with.
+    pub fn secret_changed(&self) -> bool {
+        self.gateway.secret().changed()
+    }
+
+    fn envelope(&self, class: Class) -> Envelope {
+        Envelope {
+            // The same switch stops workflow triggers and orders in messages: history must set off neither.
+            prevent_transitions: self.executor != Executor::Jira || class == Class::Backfill,
+            operation_type: if class == Class::Backfill { Operation::Backfill } else { Operation::Normal },
+            properties: Properties {
+                agent_instance: cut(&self.instance, PROPERTY).to_owned(),
+                agent_site: cut(&self.site, PROPERTY).to_owned(),
+            },
+            provider_metadata: Provider { product: "git-jira-agent" },
+        }
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The property under which [`batch::Properties`] carries the installation.
+const INSTANCE: &str = "agentInstance";
+/// The most UTF-16 units of a property.
+const PROPERTY: usize = 255;
+/// A turn that takes longer than this ends early, so that its lease outlives it.
+const TURN: Duration = Duration::from_secs(150);
+/// How often a turn may take a refused request apart. Finding one in a thousand takes ten.
+const SPLITS: u32 = 60;
+/// When a turn has run out of splits the rest is tried after this many milliseconds.
+const AFTER_SPLITS: i64 = 60_000;
+
+/// How a site has been lately.
+#[derive(Debug, Default)]
+struct Health {
+    circuit: Circuit,
+    /// How often in a row a limit was met.
+    limited: u32,
+    /// Until when each kind of call has to wait.
+    bulk_until: i64,
+    delete_until: i64,
+}
+
+impl Health {
+    fn until(&mut self, request: &Request<'_>) -> &mut i64 {
+        match request {
+            Request::Bulk(_) => &mut self.bulk_until,
+            Request::Delete(_) => &mut self.delete_until,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Exists {
+    has_data_matching_properties: bool,
+}
+
+/// One call of [`Jira::tell`].
+struct Turn<'a> {
+    jira: &'a Jira,
+    envelope: Envelope,
+    waiting: VecDeque<Request<'a>>,
+    told: Told,
+    splits: u32,
+    began: Instant,
+    began_at: i64,
+}
+
+impl<'a> Turn<'a> {
+    fn new(jira: &'a Jira, class: Class, requests: Vec<Request<'a>>, now: i64) -> Self {
+        Turn {
+            jira,
+            envelope: jira.envelope(class),
+            waiting: requests.into(),
+            told: Told::default(),
+            splits: SPLITS,
+            began: Instant::now(),
+            began_at: now,
+        }
+    }
+
+    /// The time of day, as it is by now.
+    fn now(&self) -> i64 {
+        self.began_at + i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX / 2)
+    }
+
+    fn seed(&self) -> u64 {
+        self.jira.chance.hash_one((self.began_at, self.told.settled.len()))
+    }
+
+    /// Why a request is not sent now, and when it may be.
+    fn reason_to_wait(&self, request: &Request<'_>) -> Option<(i64, String)> {
+        let now = self.now();
+        if let Some(rest) = &self.told.rest {
+            return Some((rest.until.unwrap_or(now), rest.because.clone()));
+        }
+        if self.began.elapsed() > TURN {
+            return Some((now, "there was no time left for it in this turn".to_owned()));
+        }
+        let until = *self.jira.health().until(request);
+        (until > now).then(|| (until, "Jira asked us to slow down".to_owned()))
+    }
+
+    async fn ask(&self, request: &Request<'_>) -> Verdict {
+        let call = match request {
+            Request::Bulk(items) => Call::Bulk(batch::body(items, &self.envelope)),
+            Request::Delete(owed) => {
+                Call::Delete { repository: &owed.repository, kind: owed.kind, id: &owed.id, upto: owed.sequence }
+            }
+        };
+        match self.jira.gateway.ask(&call, self.now()).await {
+            Ok(answer) => self.judge(request, &answer),
+            Err(trouble) => Verdict::Trouble(trouble),
+        }
+    }
+
+    fn judge(&self, request: &Request<'_>, answer: &Answer) -> Verdict {
+        let (owed, site) = (request.owed(), &self.jira.site);
+        tracing::debug!(site = %site, status = answer.status, entities = owed.len(), "{site} answered {}", answer.status);
+        match request {
+            Request::Bulk(_) => verdict::bulk(answer, &owed, self.now(), self.seed()),
+            Request::Delete(owed) => verdict::deletion(answer, owed, self.now()),
+        }
+    }
+
+    fn take(&mut self, request: Request<'a>, verdict: Verdict) {
+        if !matches!(verdict, Verdict::Trouble(_)) {
+            let mut health = self.jira.health();
+            health.circuit.close();
+            health.limited = 0;
+        }
+        match verdict {
+            Verdict::Judged(settled) => settled.into_iter().for_each(|settled| self.conclude(settled)),
+            Verdict::Refused { flaw, because } => self.take_apart(request, flaw, &because),
+            Verdict::Trouble(trouble) => self.suffer(&request, trouble),
+        }
+    }
+
+    /// Halves a refused request until what is wrong with it is alone, then makes that smaller or parks it.
+    fn take_apart(&mut self, request: Request<'a>, flaw: Flaw, because: &str) {
+        let Request::Bulk(mut items) = request else {
+            return self.park(&request, because);
+        };
+        if items.len() > 1 && self.splits == 0 {
+            let at = self.now() + AFTER_SPLITS;
+            self.put_back(&Request::Bulk(items), at, because);
+        } else if items.len() > 1 {
+            self.splits -= 1;
+            let second = items.split_off(items.len() / 2);
+            self.waiting.push_front(Request::Bulk(second));
+            self.waiting.push_front(Request::Bulk(items));
+        } else if flaw == Flaw::TooLarge && items.iter_mut().any(Item::shrink) {
+            self.waiting.push_front(Request::Bulk(items));
+        } else {
+            self.park(&Request::Bulk(items), because);
+        }
+    }
+
+    /// Lets a request wait for the site, and the site rest where the trouble is the whole site's.
+    fn suffer(&mut self, request: &Request<'a>, trouble: Trouble) {
+        let (now, seed) = (self.now(), self.seed());
+        match trouble {
+            Trouble::Outage { wish, because } => {
+                let until = self.jira.health().circuit.open(wish, now, seed);
+                let circuit = self.jira.health().circuit;
+                for owed in request.owed() {
+                    self.settle(owed, circuit.outlast(owed, until, &because, now));
+                }
+                self.rest(Some(until), because, RestKind::Outage);
+            }
+            Trouble::Limited { scope, wish, because } => {
+                let until = now + self.slow_down(wish, seed);
+                self.put_back(request, until, &because);
+                match scope {
+                    Scope::Request => {}
+                    Scope::Call => *self.jira.health().until(request) = until,
+                    Scope::Site => self.rest(Some(until), because, RestKind::RateLimit),
+                }
+            }
+            Trouble::Refused { kind, again, because } => {
+                let until = again.map(|span| now + span);
+                self.put_back(request, until.unwrap_or(now), &because);
+                self.rest(until, because, kind);
+            }
+        }
+    }
+
+    /// How long to wait after a limit was met: as long as Jira says, else longer each time.
+    fn slow_down(&self, wish: Wish, seed: u64) -> i64 {
+        let mut health = self.jira.health();
+        let pause = wish.pause(seed).unwrap_or_else(|| retry::backoff(health.limited + 1, seed));
+        health.limited = health.limited.saturating_add(1).min(32);
+        pause
+    }
+
+    fn rest(&mut self, until: Option<i64>, because: String, kind: RestKind) {
+        self.told.rest = Some(Rest { until, because, kind });
+    }
+
+    fn put_back(&mut self, request: &Request<'a>, at: i64, because: &str) {
+        for owed in request.owed() {
+            self.settle(owed, Next::Again { at, counts: false, because: because.to_owned() });
+        }
+    }
+
+    fn park(&mut self, request: &Request<'a>, because: &str) {
+        for owed in request.owed() {
+            self.settle(owed, Next::Parked { because: because.to_owned() });
+        }
+    }
+
+    fn settle(&mut self, owed: &Owed, next: Next) {
+        self.conclude(settled(owed, next));
+    }
+
+    fn conclude(&mut self, settled: Settled) {
+        if let Next::Parked { .. } = settled.next {
+            // Not why: Jira's words may quote what people wrote.
+            let (site, kind, repository) = (&self.jira.site, settled.kind.as_str(), &settled.repository);
+            tracing::warn!(site = %site, repository = %repository, "parked a {kind} of {repository} for a person to look at");
+        }
+        self.told.settled.push(settled);
+    }
+}
+
+#[cfg(test)]
+mod tests;

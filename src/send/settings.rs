@@ -1,0 +1,237 @@
+//! What a person configures about a site.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use reqwest::{NoProxy, Proxy, Url};
+use serde::Deserialize;
+
+use super::Error;
+
+/// Section `[[site]]` of the configuration: one Jira, and how it is reached.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The name by which accounts and commands refer to the site.
+    pub name: String,
+    /// The address people open, such as `https://example.atlassian.net`, without a slash at its end.
+    pub url: String,
+    /// `cloud`; `data-center` has its place here but is not supported yet. Default `cloud`.
+    #[serde(default)]
+    pub kind: Kind,
+    /// The id of the OAuth credential that a site administrator made in Jira's settings.
+    pub client_id: String,
+    /// The file with the credential's secret, readable by its owner alone. Either this or `credential`.
+    #[serde(default)]
+    pub secret_file: Option<PathBuf>,
+    /// The name of the systemd credential with the secret. Either this or `secret_file`.
+    #[serde(default)]
+    pub credential: Option<String>,
+    /// The id Atlassian gave the site. Default: the site is asked for it.
+    #[serde(default)]
+    pub cloud_id: Option<String>,
+    /// Where Jira Cloud takes development information. Default `https://api.atlassian.com`.
+    #[serde(default = "api_url")]
+    pub api_url: String,
+    /// Where tokens are had. Default `https://api.atlassian.com/oauth/token`.
+    #[serde(default = "auth_url")]
+    pub auth_url: String,
+    /// The HTTP proxy on the way, such as `http://proxy.example.org:3128`. Default: none, whatever the environment says.
+    #[serde(default)]
+    pub proxy: Option<String>,
+    /// Hosts that are reached without the proxy, separated by commas. Default: none.
+    #[serde(default)]
+    pub no_proxy: Option<String>,
+    /// A file of certificates (PEM) to trust besides those the system trusts. Default: none.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Whether plain http may lead beyond this machine. Default false.
+    #[serde(default)]
+    pub allow_http: bool,
+    /// Who carries out the orders in commit messages: `jira`, `agent` or `off`. Default `jira`.
+    #[serde(default)]
+    pub executor: Executor,
+    /// The keys of the site's projects. Default empty: not known, so every well-formed key counts.
+    #[serde(default)]
+    pub projects: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    #[default]
+    Cloud,
+    DataCenter,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Executor {
+    /// The agent, in its own time and with its own account.
+    Agent,
+    /// Jira itself, as soon as it is told of the commit.
+    #[default]
+    Jira,
+    Off,
+}
+
+impl Settings {
+    /// Checks everything that can be checked without a network or a file.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.name.trim().is_empty() {
+            return Err(wrong("name", "is empty"));
+        }
+        if self.kind == Kind::DataCenter {
+            return Err(wrong("kind", "data-center is not supported yet, only cloud is"));
+        }
+        if self.client_id.trim().is_empty() {
+            return Err(wrong("client_id", "is empty"));
+        }
+        self.check_secret()?;
+        if self.cloud_id.as_deref().is_some_and(|id| !is_cloud_id(id)) {
+            return Err(wrong("cloud_id", "is not an id such as 11223344-a1b2-3b33-c444-def123456789"));
+        }
+        for (setting, text) in [("url", &self.url), ("api_url", &self.api_url), ("auth_url", &self.auth_url)] {
+            self.address(setting, text)?;
+        }
+        if self.url.ends_with('/') {
+            return Err(wrong("url", "ends with a slash, which has to go"));
+        }
+        self.proxy().map(drop)
+    }
+
+    /// Makes paths absolute that are relative to the folder of the configuration.
+    pub fn resolve(&mut self, folder: &Path) {
+        for path in [&mut self.secret_file, &mut self.ca_file] {
+            *path = path.take().map(|path| folder.join(path));
+        }
+    }
+
+    /// Reads an address we send to: https, or plain http where nobody can listen.
+    pub(super) fn address(&self, setting: &'static str, text: &str) -> Result<Url, Error> {
+        let url = plain_url(setting, text)?;
+        match url.scheme() {
+            "https" => Ok(url),
+            "http" if self.allow_http || is_loopback(&url) => Ok(url),
+            "http" => Err(wrong(setting, "is plain http; use https, or allow_http = true if nobody can listen")),
+            _ => Err(wrong(setting, "does not begin with https://")),
+        }
+    }
+
+    pub(super) fn proxy(&self) -> Result<Option<Proxy>, Error> {
+        let Some(text) = &self.proxy else {
+            return Ok(None);
+        };
+        let url = plain_url("proxy", text)?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(wrong("proxy", "does not begin with http:// or https://"));
+        }
+        let proxy = Proxy::all(url).map_err(|error| wrong("proxy", error))?;
+        Ok(Some(proxy.no_proxy(self.no_proxy.as_deref().and_then(NoProxy::from_string))))
+    }
+
+    fn check_secret(&self) -> Result<(), Error> {
+        match (&self.secret_file, &self.credential) {
+            (Some(_), Some(_)) => Err(wrong("credential", "is given besides secret_file; one of them has to go")),
+            (None, None) => {
+                Err(wrong("secret_file", "is missing, and credential too; one of them says where the secret is"))
+            }
+            (None, Some(name)) if name.is_empty() || name.starts_with('.') || name.contains('/') => {
+                Err(wrong("credential", "is not the name of a systemd credential"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Tells whether a text can stand for a site in an address.
+pub(super) fn is_cloud_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+fn api_url() -> String {
+    "https://api.atlassian.com".to_owned()
+}
+
+fn auth_url() -> String {
+    "https://api.atlassian.com/oauth/token".to_owned()
+}
+
+fn wrong(setting: &'static str, because: impl ToString) -> Error {
+    Error::Setting { setting, because: because.to_string() }
+}
+
+/// Reads a URL that names a host and a path and holds nothing secret: the configuration may be read by everybody.
+fn plain_url(setting: &'static str, text: &str) -> Result<Url, Error> {
+    let url = Url::parse(text).map_err(|error| wrong(setting, format!("is not a URL: {error}")))?;
+    match () {
+        () if !url.has_host() => Err(wrong(setting, "names no host")),
+        () if !url.username().is_empty() || url.password().is_some() => {
+            Err(wrong(setting, "holds a user or a password, which do not belong here"))
+        }
+        () if url.query().is_some() || url.fragment().is_some() => Err(wrong(setting, "holds a ? or a #")),
+        () => Ok(url),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "name = 'a'\nurl = 'https://a.example'\nclient_id = 'i'\n";
+
+    /// What is said of a good section with more lines; later lines take the place of earlier ones.
+    #[track_caller]
+    fn check(lines: &str, complaint: &str) {
+        let mut table: toml::Table = GOOD.parse().unwrap();
+        table.extend(lines.parse::<toml::Table>().unwrap());
+        let said = match table.try_into::<Settings>() {
+            Ok(settings) => settings.check().map_or_else(|error| error.to_string(), |()| String::new()),
+            Err(error) => error.message().to_owned(),
+        };
+        match complaint {
+            "" => assert_eq!(said, ""),
+            _ => assert!(said.contains(complaint), "{said:?} instead of {complaint:?}"),
+        }
+    }
+
+    #[test]
+    fn four_lines_are_enough() {
+        check("secret_file = '/s'", "");
+        check("credential = 'jira'", "");
+    }
+
+    #[test]
+    fn each_mistake_is_named_with_its_setting() {
+        check("", "secret_file is missing");
+        check("secret_file = '/s'\ncredential = 'jira'", "credential is given besides secret_file");
+        check("credential = '../jira'", "credential is not the name");
+        check("secret_file = '/s'\nkind = 'data-center'", "kind data-center is not supported yet");
+        check("secret_file = '/s'\nurl = 'https://a.example/'", "url ends with a slash");
+        check("secret_file = '/s'\nurl = 'a.example'", "url is not a URL");
+        check("secret_file = '/s'\nurl = 'ftp://a.example'", "url does not begin with https://");
+        check("secret_file = '/s'\nurl = 'https://u:p@a.example'", "url holds a user or a password");
+        check("secret_file = '/s'\nproxy = 'http://u:p@proxy:3128'", "proxy holds a user or a password");
+        check("secret_file = '/s'\nproxy = 'socks5://proxy:1080'", "proxy does not begin with");
+        check("secret_file = '/s'\ncloud_id = '../x'", "cloud_id is not an id");
+        check("secret_file = '/s'\nclient_id = ' '", "client_id is empty");
+        check("secret_file = '/s'\nexecutor = 'me'", "unknown variant");
+        check("secret_file = '/s'\nsecret = 'x'", "unknown field");
+    }
+
+    #[test]
+    fn s21_plain_http_stays_on_this_machine_unless_allowed() {
+        for host in ["127.0.0.1:8080", "[::1]:8080", "localhost"] {
+            check(&format!("secret_file = '/s'\napi_url = 'http://{host}'"), "");
+        }
+        check("secret_file = '/s'\napi_url = 'http://jira.example'", "api_url is plain http");
+        check("secret_file = '/s'\napi_url = 'http://127.0.0.1.example'", "api_url is plain http");
+        check("secret_file = '/s'\nauth_url = 'http://jira.example'\nallow_http = true", "");
+    }
+}
