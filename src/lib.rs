@@ -15,3 +15,4 @@ pub mod queue; // events Jira has not heard yet, kept safe
 pub mod entity; // an event as the commits and branches Jira keeps
 pub mod sync; // what an event means, and what no hook told
 pub mod send; // telling Jira: batches, retries, Cloud
+pub mod host; // where repositories live, and how hooks get there

@@ -1,0 +1,364 @@
+//! Where repositories live, and how hooks get there and away again.
+//!
+//! A hook of ours is a *shim*: a few lines of shell in the hooks directory that become the agent. Where a hook was
+//! there before, that very file is kept under `agent/before/` in the git directory, and the agent runs it
+//! afterwards. Putting in and taking out go through a manifest ([`manifest`]):
+//!
+//! 1. everything is looked at, and whatever speaks against it is said before anything is changed;
+//! 2. the manifest is written;
+//! 3. each hook gets its shim by a rename, so at any moment either the old hook or ours runs.
+//!
+//! Taking out goes the same way back and ends with the manifest. A crash anywhere is mended by doing either
+//! again.
+//!
+//! What stays true: only directories inside the git directory are written to, never one that serves other
+//! repositories or belongs to another tool; only files that are exactly ours are replaced or removed; whatever
+//! happens to the agent, a push or a commit goes on and the hook that was there before runs.
+
+mod account;
+mod dir;
+mod hooks;
+mod manifest;
+mod place;
+mod shim;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use crate::git;
+
+pub use account::Account;
+use dir::{Dir, Entry};
+use hooks::{Hooks, Plan};
+use manifest::{FOLDER, Found, Manifest, compare};
+use place::Git;
+pub(crate) use shim::run_before;
+
+/// What kind of place a repository is, which decides the hooks it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A bare repository that is pushed to.
+    Server,
+    /// A repository with a work tree that somebody commits in.
+    Clone,
+}
+
+/// What [`install`] did.
+#[derive(Debug)]
+pub(crate) struct Installed {
+    pub(crate) git_dir: PathBuf,
+    pub(crate) hooks_dir: PathBuf,
+    pub(crate) place: Place,
+    pub(crate) hooks: Vec<HookReport>,
+}
+
+/// One hook after [`install`].
+#[derive(Debug, PartialEq)]
+pub(crate) struct HookReport {
+    pub(crate) name: &'static str,
+    /// A hook was there before and runs after ours.
+    pub(crate) chained: bool,
+    pub(crate) state: HookChange,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HookChange {
+    Put,
+    AlreadyThere,
+    /// A shim of ours was stale, or named another agent.
+    Renewed,
+}
+
+/// What [`uninstall`] did; hooks that were never ours are not named.
+#[derive(Debug)]
+pub(crate) struct Uninstalled {
+    pub(crate) hooks: Vec<(PathBuf, Outcome)>,
+    pub(crate) identity: Identity,
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum Outcome {
+    /// No hook was there before, and none is now.
+    Removed,
+    /// The hook that was there before is back, the same file.
+    Restored,
+    /// Nothing was touched, nor was what is kept for the way back.
+    Left { because: String },
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum Identity {
+    /// `agent.repoid` stays, so that Jira knows the repository again.
+    Kept,
+    /// `agent.repoid` is gone; `as_before` when the config is known to have every byte it had before.
+    Forgotten { as_before: bool },
+}
+
+/// One hook as [`inspect`] finds it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct HookState {
+    pub(crate) name: &'static str,
+    pub(crate) path: PathBuf,
+    pub(crate) owner: Owner,
+    /// What keeps it from firing; empty for a hook that does, and for one that is not ours.
+    pub(crate) hindrances: Vec<Hindrance>,
+}
+
+/// Whose hook it is.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Owner {
+    Ours {
+        version: u32,
+        agent: PathBuf,
+        chained: bool,
+        /// `install` would write it anew.
+        stale: bool,
+    },
+    /// It bears our mark, but somebody edited it.
+    Changed,
+    Foreign,
+    Absent,
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum Hindrance {
+    NotExecutable,
+    /// `core.hooksPath` makes git look here instead.
+    HooksPathElsewhere(PathBuf),
+    AgentMissing(PathBuf),
+}
+
+/// Why hooks could not be put in, taken out or looked at.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{0} is neither a git repository nor inside one")]
+    NotARepository(PathBuf),
+    #[error("git cannot be started")]
+    NoGit(#[source] std::io::Error),
+    #[error("git {asked} failed: {said}")]
+    Git { asked: String, said: String },
+    #[error(
+        "core.hooksPath is empty in the {scope} configuration, so git looks for hooks where the repository's files are; \
+         unset it or name a directory"
+    )]
+    EmptyHooksPath { scope: String },
+    #[error(
+        "core.hooksPath in the {scope} configuration makes git look for hooks in {dir}, which serves other repositories \
+         too; give this repository its own with `git config core.hooksPath {own}`, or add \
+         `agent hook <name> \"$@\"` to the hooks there"
+    )]
+    SharedHooksPath { dir: PathBuf, own: PathBuf, scope: String },
+    #[error(
+        "core.hooksPath makes git look for hooks in {dir}, which lies in the work tree and belongs to another tool; \
+         add `agent hook <name> \"$@\"` to that tool's hooks, or unset core.hooksPath"
+    )]
+    TrackedHooksPath { dir: PathBuf },
+    #[error(
+        "{0} leads out of the git directory, so its hooks may serve other repositories; make it a directory of its own"
+    )]
+    LinkedHooks(PathBuf),
+    #[error(
+        "{dir} can be written by {who}, who could then run programs as whoever pushes or commits; \
+         take that away with `chmod {chmod}`, or set core.sharedRepository if it is meant"
+    )]
+    Writable { dir: PathBuf, who: &'static str, chmod: &'static str },
+    #[error("{0} bears the agent's mark but was edited; move it away and install again")]
+    Edited(PathBuf),
+    #[error(
+        "{hook} was put over our hook by somebody else, and the hook that was there first is kept as {saved}; decide which is to stay and move the other away"
+    )]
+    Replaced { hook: PathBuf, saved: PathBuf },
+    #[error(
+        "{hook} belongs to a tool that put our hook aside as {aside}; uninstall that tool's hook, or remove {aside}, and install again"
+    )]
+    PutAside { hook: PathBuf, aside: PathBuf },
+    #[error("hooks are installed in {installed}, but git looks in {now}; uninstall, then install again")]
+    Moved { installed: PathBuf, now: PathBuf },
+    #[error("{0} is in the way")]
+    Obstacle(PathBuf),
+    #[error("the agent's path must be absolute and of one line: {0:?}")]
+    AgentPath(PathBuf),
+    #[error("{path} cannot be read as a list of our hooks")]
+    Manifest { path: PathBuf, source: serde_json::Error },
+    #[error("{path} was written by a newer agent: format {format}, this one knows {known}")]
+    NewerManifest { path: PathBuf, format: u32, known: u32 },
+    #[error("the repository cannot be given an id")]
+    Id(#[from] git::Error),
+    #[error("{path}")]
+    Io { path: PathBuf, source: std::io::Error },
+}
+
+impl Place {
+    /// Names the hooks that are ours in such a place.
+    pub(crate) fn hooks(self) -> &'static [&'static str] {
+        match self {
+            Self::Server => &ALL[..2],
+            Self::Clone => &ALL[2..],
+        }
+    }
+}
+
+/// Finds the git directory of whatever `path` is or lies in: a bare repository, a work tree, a linked one.
+pub(crate) fn find_git_dir(path: &Path) -> Result<PathBuf, Error> {
+    Git::default().find(path)
+}
+
+/// Gives a repository that has none the id by which Jira will know it for good.
+pub(crate) fn give_id(repository: &git::Repository) -> Result<String, Error> {
+    let id = Uuid::now_v7().to_string();
+    let common = Dir::open(repository.common_dir())?;
+    let owner = common.owner_of("config")?;
+    repository.set_id(&id)?;
+    common.give("config", owner)?;
+    // Two first pushes may be here at once; what counts is what the config ended up with.
+    Ok(repository.id()?.unwrap_or(id))
+}
+
+/// The configuration that the hooks of a repository use, where it is not the usual one.
+pub(crate) fn config_of(repository: &git::Repository) -> Option<PathBuf> {
+    let text = std::fs::read(repository.common_dir().join(FOLDER).join("config")).ok()?;
+    Some(PathBuf::from(OsStr::from_bytes(text.trim_ascii_end())))
+}
+
+/// Makes the hooks of a repository use this configuration.
+pub(crate) fn set_config(repository: &git::Repository, path: &Path) -> Result<(), Error> {
+    let file = repository.common_dir().join(FOLDER).join("config");
+    let text = [path.as_os_str().as_bytes(), b"\n"].concat();
+    std::fs::write(&file, text).map_err(|source| Error::Io { path: file, source })
+}
+
+/// Puts our hooks into a repository; doing it twice changes nothing.
+///
+/// Comes before the repository gets its `agent.repoid`, so that [`uninstall`] can give back the config as it was.
+pub(crate) fn install(git_dir: &Path, agent: &Path) -> Result<Installed, Error> {
+    install_with(&Git::default(), git_dir, agent)
+}
+
+/// Takes our hooks out again, and with `forget` the repository's id as well.
+pub(crate) fn uninstall(git_dir: &Path, forget: bool) -> Result<Uninstalled, Error> {
+    uninstall_with(&Git::default(), git_dir, forget)
+}
+
+/// Tells how the hooks of a repository stand, and changes nothing.
+pub(crate) fn inspect(git_dir: &Path) -> Result<Vec<HookState>, Error> {
+    inspect_with(&Git::default(), git_dir)
+}
+
+const ALL: [&str; 5] = ["pre-receive", "post-receive", "commit-msg", "pre-push", "reference-transaction"];
+
+fn install_with(git: &Git, git_dir: &Path, agent: &Path) -> Result<Installed, Error> {
+    shim::check_agent(agent)?;
+    let common = open(git_dir)?;
+    let git_dir = common.path().to_owned();
+    let place = git.place(&git_dir)?;
+    let dir = inside(&git_dir, git.hooks_dir(&git_dir, place)?)?;
+    let hooks = Hooks::lock(common, Some(dir))?;
+    hooks.check_place(git.shared_bits(&git_dir)?)?;
+    let plans = place.hooks().iter().map(|name| hooks.plan(name, agent)).collect::<Result<Vec<_>, _>>()?;
+    hooks.carry_out(&plans, git)?;
+    Ok(Installed { git_dir, hooks_dir: hooks.path(), place, hooks: plans.iter().map(Plan::report).collect() })
+}
+
+fn uninstall_with(git: &Git, git_dir: &Path, forget: bool) -> Result<Uninstalled, Error> {
+    let common = open(git_dir)?;
+    let mut hooks = Hooks::lock(common, None)?;
+    let config = hooks.config_before();
+    let outcomes = hooks.take_out()?;
+    let identity = if forget { hooks.forget_id(git, config.as_deref())? } else { Identity::Kept };
+    Ok(Uninstalled { hooks: outcomes, identity })
+}
+
+fn inspect_with(git: &Git, git_dir: &Path) -> Result<Vec<HookState>, Error> {
+    let common = open(git_dir)?;
+    let place = git.place(common.path())?;
+    let fires = match git.hooks_dir(common.path(), place) {
+        Ok(hooks_dir) => hooks_dir.path,
+        Err(Error::EmptyHooksPath { .. }) => PathBuf::new(),
+        Err(error) => return Err(error),
+    };
+    let manifest = Manifest::load(&common)?;
+    let here = match &manifest {
+        Some(manifest) => common.path().join(&manifest.hooks_dir),
+        None => fires.canonicalize().unwrap_or_else(|_| common.path().join("hooks")),
+    };
+    let elsewhere = (fires.canonicalize().ok() != here.canonicalize().ok()).then_some(fires);
+    let hooks_dir = if here.is_dir() { Some(Dir::open(&here)?) } else { None };
+    let look = |name: &&'static str| look_at(name, &here, hooks_dir.as_ref(), manifest.as_ref(), elsewhere.as_deref());
+    place.hooks().iter().map(look).collect()
+}
+
+fn look_at(
+    name: &'static str,
+    here: &Path,
+    hooks_dir: Option<&Dir>,
+    manifest: Option<&Manifest>,
+    elsewhere: Option<&Path>,
+) -> Result<HookState, Error> {
+    let entry = hooks_dir.map(|dir| dir.entry(name)).transpose()?.flatten();
+    let found = compare(name, entry.as_ref(), manifest.and_then(|manifest| manifest.hooks.get(name)));
+    let mut hindrances = Vec::new();
+    let owner = match (found, &entry) {
+        (Found::Absent, _) => Owner::Absent,
+        (Found::Ours, Some(Entry::File { bytes, .. })) => match shim::read(name, bytes) {
+            Some((version, Some(shim))) => Owner::Ours {
+                version,
+                chained: shim.before.is_some(),
+                stale: shim.render() != *bytes,
+                agent: shim.agent,
+            },
+            _ => Owner::Changed,
+        },
+        (Found::Edited, _) => Owner::Changed,
+        _ => Owner::Foreign,
+    };
+    if let (Owner::Ours { .. } | Owner::Changed, Some(Entry::File { mode, .. })) = (&owner, &entry) {
+        if mode & 0o111 == 0 {
+            hindrances.push(Hindrance::NotExecutable);
+        }
+        hindrances.extend(elsewhere.map(|dir| Hindrance::HooksPathElsewhere(dir.into())));
+    }
+    if let Owner::Ours { agent, .. } = &owner
+        && rustix::fs::access(agent, rustix::fs::Access::EXEC_OK).is_err()
+    {
+        hindrances.push(Hindrance::AgentMissing(agent.clone()));
+    }
+    Ok(HookState { name, path: here.join(name), owner, hindrances })
+}
+
+fn open(git_dir: &Path) -> Result<Dir, Error> {
+    let path = git_dir.canonicalize().map_err(|source| Error::Io { path: git_dir.into(), source })?;
+    let dir = Dir::open(&path)?;
+    if dir.entry("HEAD")?.is_some() { Ok(dir) } else { Err(Error::NotARepository(path)) }
+}
+
+/// Tells where below the git directory the hooks are, or why they are nobody's but another's to change.
+fn inside(git_dir: &Path, hooks: place::HooksDir) -> Result<String, Error> {
+    // One that is missing is ours to make: `git init --template=` makes none.
+    let missing = |_| Ok(parent(&hooks.path).canonicalize()?.join(hooks.path.file_name().unwrap_or_default()));
+    let path = hooks.path.canonicalize().or_else(missing);
+    let path = path.unwrap_or_else(|_: std::io::Error| hooks.path.clone());
+    match path.strip_prefix(git_dir).map(Path::to_str) {
+        Ok(Some("")) => Err(Error::EmptyHooksPath { scope: hooks.scope.unwrap_or_default() }),
+        Ok(Some(relative)) => Ok(relative.into()),
+        _ => Err(match hooks.scope {
+            None => Error::LinkedHooks(hooks.path),
+            Some(scope) if scope == "global" || scope == "system" => {
+                Error::SharedHooksPath { dir: hooks.path, own: git_dir.join("hooks"), scope }
+            }
+            Some(_) if git_dir.file_name() == Some(OsStr::new(".git")) && hooks.path.starts_with(parent(git_dir)) => {
+                Error::TrackedHooksPath { dir: hooks.path }
+            }
+            Some(scope) => Error::SharedHooksPath { dir: hooks.path, own: git_dir.join("hooks"), scope },
+        }),
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! Where a repository is and where git looks for its hooks, asked of git itself.
+//!
+//! The questions are put with `--git-dir`, which works for a repository of somebody else and under
+//! `safe.bareRepository=explicit`, and without the variables that would answer for another repository.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::{Error, Place};
+
+/// Where git looks for hooks, and who said so.
+#[derive(Debug, PartialEq)]
+pub(super) struct HooksDir {
+    pub(super) path: PathBuf,
+    /// The scope of `core.hooksPath`: `local`, `global`, `system`; `None` when nobody set it.
+    pub(super) scope: Option<String>,
+}
+
+/// The git command line, with variables of its own for a test.
+#[derive(Default)]
+pub(super) struct Git {
+    pub(super) env: Vec<(&'static str, OsString)>,
+}
+
+/// What a hook or a script of the caller may have set and what would make git speak of another repository.
+const MISLEADING: [&str; 19] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_CEILING_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_DIR",
+    "GIT_DISCOVERY_ACROSS_FILESYSTEM",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+];
+
+impl Git {
+    /// Finds the directory that holds the hooks, the objects and the config of the repository at `path`.
+    pub(super) fn find(&self, path: &Path) -> Result<PathBuf, Error> {
+        let start = path.canonicalize().map_err(|source| Error::Io { path: path.into(), source })?;
+        let told = self.run(&start, [OsStr::new("rev-parse"), OsStr::new("--git-common-dir")])?;
+        let found = match told.status {
+            0 => Some(start.join(line(told.out))),
+            // Git refuses a repository of somebody else, or a bare one it was not told of by name; the look
+            // of it is enough to find it, and whether we may write there is asked later.
+            _ => start.ancestors().find_map(by_its_look),
+        };
+        let found = found.and_then(|found| found.canonicalize().ok());
+        found.ok_or_else(|| Error::NotARepository(path.into()))
+    }
+
+    pub(super) fn place(&self, git_dir: &Path) -> Result<Place, Error> {
+        Ok(match self.get(git_dir, &["--type=bool", "core.bare"])?.as_deref().map(OsStr::as_bytes) {
+            Some(b"true") => Place::Server,
+            Some(_) => Place::Clone,
+            None if git_dir.file_name() == Some(OsStr::new(".git")) => Place::Clone,
+            None => Place::Server,
+        })
+    }
+
+    /// Finds where git looks for hooks; a relative `core.hooksPath` starts where git runs them.
+    pub(super) fn hooks_dir(&self, git_dir: &Path, place: Place) -> Result<HooksDir, Error> {
+        let Some(answer) = self.get(git_dir, &["--show-scope", "--type=path", "-z", "core.hooksPath"])? else {
+            return Ok(HooksDir { path: git_dir.join("hooks"), scope: None });
+        };
+        let mut fields = answer.as_bytes().split(|&byte| byte == 0);
+        let scope = String::from_utf8_lossy(fields.next().unwrap_or_default()).into_owned();
+        let value = Path::new(OsStr::from_bytes(fields.next().unwrap_or_default()));
+        if value.as_os_str().is_empty() {
+            return Err(Error::EmptyHooksPath { scope });
+        }
+        Ok(HooksDir { path: self.start_of_hooks(git_dir, place)?.join(value), scope: Some(scope) })
+    }
+
+    /// Tells which of the group's and the others' write bits `core.sharedRepository` means to be there.
+    pub(super) fn shared_bits(&self, git_dir: &Path) -> Result<u32, Error> {
+        let value = self.get(git_dir, &["core.sharedRepository"])?.unwrap_or_default();
+        let value = value.to_string_lossy().to_lowercase();
+        Ok(match &*value {
+            "" | "umask" | "false" | "no" | "off" | "0" => 0,
+            "group" | "true" | "yes" | "on" | "1" | "all" | "world" | "everybody" | "2" | "3" => 0o020,
+            octal => u32::from_str_radix(octal, 8).unwrap_or(0) & 0o022,
+        })
+    }
+
+    pub(super) fn has_id(&self, git_dir: &Path) -> Result<bool, Error> {
+        Ok(self.get(git_dir, &["--local", "agent.repoid"])?.is_some())
+    }
+
+    /// Takes `agent.repoid` out of the repository's own config, and the section with it when that is empty.
+    pub(super) fn unset_id(&self, git_dir: &Path) -> Result<(), Error> {
+        let told = self.ask(git_dir, git_dir, &["config", "--local", "--unset-all", "agent.repoid"])?;
+        // 5: there was nothing to unset.
+        if told.status == 0 || told.status == 5 { Ok(()) } else { Err(told.into_error("config --unset-all")) }
+    }
+
+    fn start_of_hooks(&self, git_dir: &Path, place: Place) -> Result<PathBuf, Error> {
+        if let Place::Server = place {
+            return Ok(git_dir.into());
+        }
+        let work_tree = self.get(git_dir, &["--local", "--type=path", "core.worktree"])?;
+        Ok(match work_tree {
+            Some(work_tree) => git_dir.join(work_tree),
+            None => git_dir.parent().unwrap_or(git_dir).into(),
+        })
+    }
+
+    fn get(&self, git_dir: &Path, question: &[&str]) -> Result<Option<OsString>, Error> {
+        let (key, options) = question.split_last().expect("a key is asked for");
+        let told = self.ask(git_dir, git_dir, &[&["config"], options, &["--get", key]].concat())?;
+        match told.status {
+            0 => Ok(Some(line(told.out).into())),
+            1 => Ok(None),
+            _ => Err(told.into_error(&format!("config --get {key}"))),
+        }
+    }
+
+    fn ask(&self, git_dir: &Path, cwd: &Path, words: &[&str]) -> Result<Told, Error> {
+        let mut git_dir_option = OsString::from("--git-dir=");
+        git_dir_option.push(git_dir);
+        self.run(cwd, std::iter::once(git_dir_option.as_os_str()).chain(words.iter().map(OsStr::new)))
+    }
+
+    fn run<'a>(&self, cwd: &Path, words: impl IntoIterator<Item = &'a OsStr>) -> Result<Told, Error> {
+        let mut command = Command::new("git");
+        command.args(words).current_dir(cwd).stdin(Stdio::null()).env("LC_ALL", "C");
+        for name in MISLEADING {
+            command.env_remove(name);
+        }
+        let output = command.envs(self.env.iter().map(|(name, value)| (name, value))).output();
+        let output = output.map_err(Error::NoGit)?;
+        Ok(Told { status: output.status.code().unwrap_or(-1), out: output.stdout, err: output.stderr })
+    }
+}
+
+/// What git answered.
+struct Told {
+    status: i32,
+    out: Vec<u8>,
+    err: Vec<u8>,
+}
+
+impl Told {
+    fn into_error(self, asked: &str) -> Error {
+        Error::Git { asked: asked.into(), said: String::from_utf8_lossy(&self.err).trim().into() }
+    }
+}
+
+fn line(mut out: Vec<u8>) -> PathBuf {
+    if out.last() == Some(&b'\n') {
+        out.pop();
+    }
+    OsString::from_vec(out).into()
+}
+
+/// Recognises a git directory, the work tree of one, or a file that names one, without asking git.
+pub(super) fn by_its_look(path: &Path) -> Option<PathBuf> {
+    let dot_git = path.join(".git");
+    if dot_git.is_file() {
+        let text = std::fs::read(&dot_git).ok()?;
+        let named = line(text.strip_prefix(b"gitdir: ")?.to_vec());
+        return common_of(&path.join(named));
+    }
+    common_of(&dot_git).or_else(|| common_of(path))
+}
+
+fn common_of(git_dir: &Path) -> Option<PathBuf> {
+    if let Ok(common) = std::fs::read(git_dir.join("commondir")) {
+        return common_of(&git_dir.join(line(common)));
+    }
+    let looks_right = git_dir.join("HEAD").symlink_metadata().is_ok() && git_dir.join("objects").is_dir();
+    (looks_right && git_dir.join("refs").is_dir()).then(|| git_dir.into())
+}

@@ -1,0 +1,259 @@
+//! The few lines of shell that git runs, and the hook they stand in front of.
+//!
+//! Git runs the shim, the shim becomes the agent, and the agent, when it has done its part, runs the hook that
+//! was there before and exits with that hook's status. A shim can be read back: rendering what was read gives
+//! the same bytes exactly when nobody edited it.
+
+use std::ffi::OsStr;
+use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::fs::Access;
+
+use super::Error;
+
+/// The version a shim bears; raised whenever `hooks/shim` changes.
+pub(super) const VERSION: u32 = 1;
+
+const TEMPLATE: &str = include_str!("../../hooks/shim");
+const MARK: &[u8] = b"# git-jira-agent shim ";
+const AGENT: &[u8] = b"agent=";
+const BEFORE: &[u8] = b"before=";
+
+/// What a shim says.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Shim {
+    pub(super) hook: &'static str,
+    /// Absolute, and the stable name of the binary rather than that of one version.
+    pub(super) agent: PathBuf,
+    /// How the hooks directory leads to the hook that was there before. Relative, so that a repository can be
+    /// moved or copied and still run its own.
+    pub(super) before: Option<String>,
+}
+
+impl Shim {
+    pub(super) fn render(&self) -> Vec<u8> {
+        let before = self.before.as_ref().map_or("''".into(), |before| format!("\"${{0%/*}}/{before}\""));
+        // Git runs this hook three times for every reference; only the last time tells something.
+        let guard = if self.hook == "reference-transaction" { "[ \"$1\" = committed ] || go_on \"$@\"\n" } else { "" };
+        let text = TEMPLATE.replace("@GUARD@\n", guard).replace("@HOOK@", self.hook).replace("@BEFORE@", &before);
+        let (head, tail) = text.split_once("@AGENT@").expect("the template names the agent once");
+        [head.as_bytes(), &quote(self.agent.as_os_str()), tail.as_bytes()].concat()
+    }
+}
+
+/// Reads the version of a shim and, as far as this version understands it, what it says; `None` for any other file.
+pub(super) fn read(hook: &'static str, bytes: &[u8]) -> Option<(u32, Option<Shim>)> {
+    let mut lines = bytes.split(|&byte| byte == b'\n');
+    let version = lines.by_ref().take(4).find_map(|line| line.strip_prefix(MARK))?;
+    let version = std::str::from_utf8(version).ok()?.trim().parse().ok()?;
+    let mut value = |name| lines.find_map(|line: &[u8]| line.strip_prefix(name));
+    let shim = value(AGENT).and_then(unquote).zip(value(BEFORE)).and_then(|(agent, before)| {
+        let before = std::str::from_utf8(before).ok()?;
+        let before = before.strip_prefix("\"${0%/*}/").and_then(|before| before.strip_suffix('"'));
+        Some(Shim { hook, agent: OsStr::from_bytes(&agent).into(), before: before.map(Into::into) })
+    });
+    Some((version, shim))
+}
+
+/// Refuses an agent that a shim could not start from wherever git runs it.
+pub(super) fn check_agent(agent: &Path) -> Result<(), Error> {
+    let one_line = !agent.as_os_str().as_bytes().iter().any(u8::is_ascii_control);
+    if agent.is_absolute() && one_line { Ok(()) } else { Err(Error::AgentPath(agent.into())) }
+}
+
+/// Runs the hook that was there before ours as git would have, and returns the status to exit with.
+///
+/// The hook inherits the environment, the working directory and both outputs; `path` may be relative to the
+/// working directory, as the shim gives it. A hook that is missing or not executable counts as passed, as it does
+/// for git. A signal becomes 128 plus its number. An error means the hook exists but could not be started,
+/// which git treats as its failure.
+pub(crate) fn run_before(path: &Path, args: &[impl AsRef<OsStr>], stdin: Vec<u8>) -> std::io::Result<i32> {
+    if rustix::fs::access(path, Access::EXEC_OK).is_err() {
+        return Ok(0);
+    }
+    let start = |command: &mut Command| command.args(args).stdin(Stdio::piped()).spawn();
+    let mut child = match start(&mut Command::new(path)) {
+        // A script without its first line runs under git, which then asks the shell.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+            start(Command::new("/bin/sh").arg(path))?
+        }
+        started => started?,
+    };
+    let mut pipe = child.stdin.take().expect("the child was started with a pipe");
+    // Never joined: a hook may leave without reading all, or leave a process behind that holds the pipe.
+    std::thread::Builder::new().spawn(move || match pipe.write_all(&stdin) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => tracing::debug!("a hook's input was cut short: {error}"),
+        _ => (),
+    })?;
+    let status = child.wait()?;
+    Ok(status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1))
+}
+
+fn quote(text: &OsStr) -> Vec<u8> {
+    let mut quoted = vec![b'\''];
+    for &byte in text.as_bytes() {
+        match byte {
+            b'\'' => quoted.extend(br"'\''"),
+            byte => quoted.push(byte),
+        }
+    }
+    quoted.push(b'\'');
+    quoted
+}
+
+fn unquote(quoted: &[u8]) -> Option<Vec<u8>> {
+    let mut inner = quoted.strip_prefix(b"'")?.strip_suffix(b"'")?;
+    let mut text = Vec::new();
+    while let Some((&byte, rest)) = inner.split_first() {
+        if let Some(rest) = inner.strip_prefix(br"'\''") {
+            text.push(b'\'');
+            inner = rest;
+        } else {
+            text.push(byte);
+            inner = rest;
+        }
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[track_caller]
+    fn check_reads_back(hook: &'static str, agent: &str, before: Option<&str>) {
+        let shim = Shim { hook, agent: agent.into(), before: before.map(Into::into) };
+        let text = shim.render();
+        assert_eq!(read(hook, &text), Some((VERSION, Some(shim))), "{}", String::from_utf8_lossy(&text));
+        assert!(!text.contains(&b'@') || text.windows(4).any(|window| window == b"\"$@\""));
+        for placeholder in ["@AGENT@", "@BEFORE@", "@HOOK@", "@GUARD@", "\r"] {
+            assert!(!String::from_utf8_lossy(&text).contains(placeholder), "{placeholder:?} is still there");
+        }
+        for shell in ["sh", "bash"] {
+            let status = Command::new(shell).arg("-nc").arg(OsStr::from_bytes(&text)).status();
+            assert!(status.is_ok_and(|status| status.success()), "{shell} cannot read it");
+        }
+    }
+
+    #[test]
+    fn a_shim_says_what_it_was_made_of() {
+        check_reads_back("post-receive", "/usr/bin/agent", None);
+        check_reads_back("pre-push", "/usr/bin/agent", Some("../agent/before/pre-push"));
+        check_reads_back("reference-transaction", "/opt/it's $(here)/a \"b\"/agent", Some("../../agent/before/x"));
+    }
+
+    #[test]
+    fn the_mark_bears_the_version_of_this_program() {
+        assert!(TEMPLATE.contains(&format!("\n# git-jira-agent shim {VERSION}\n")));
+    }
+
+    #[test]
+    fn a_foreign_hook_is_not_read_as_ours() {
+        assert_eq!(read("pre-push", b"#!/bin/sh\nagent='/usr/bin/agent'\nexit 0\n"), None);
+        assert_eq!(read("pre-push", b"\x7fELF\0\0"), None);
+        assert_eq!(read("pre-push", b""), None);
+    }
+
+    #[test]
+    fn an_agent_has_an_absolute_path_of_one_line() {
+        assert!(check_agent(Path::new("/usr/bin/agent")).is_ok());
+        assert!(check_agent(Path::new("agent")).is_err());
+        assert!(check_agent(Path::new("/usr/bin/a\ngent")).is_err());
+    }
+
+    #[track_caller]
+    fn check_before(script: &str, mode: u32, stdin: &[u8], expected: i32) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, out) = (dir.path().join("hook"), dir.path().join("out"));
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        assert_eq!(run_before(&path, &[out.as_os_str(), OsStr::new("a b")], stdin.into()).unwrap(), expected);
+        std::fs::read_to_string(out).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_hook_before_gets_arguments_and_input_and_gives_its_status() {
+        assert_eq!(
+            check_before("#!/bin/sh\n{ echo \"$2\"; cat; } >\"$1\"\nexit 7\n", 0o755, b"old new ref\n", 7),
+            "a b\nold new ref\n"
+        );
+    }
+
+    #[test]
+    fn the_hook_before_may_ignore_a_long_input() {
+        check_before("#!/bin/sh\nexit 3\n", 0o755, &vec![b'x'; 4 << 20], 3);
+    }
+
+    #[test]
+    fn the_hook_before_may_do_without_its_first_line() {
+        assert_eq!(check_before("echo plain >\"$1\"\n", 0o755, b"", 0), "plain\n");
+    }
+
+    #[test]
+    fn the_hook_before_is_passed_over_when_it_is_not_executable() {
+        check_before("#!/bin/sh\nexit 3\n", 0o644, b"", 0);
+        assert_eq!(run_before(Path::new("/nonexistent/hook"), &[""], Vec::new()).unwrap(), 0);
+    }
+
+    #[test]
+    fn the_hook_before_that_is_killed_tells_the_signal() {
+        check_before("#!/bin/sh\nkill -TERM $$\n", 0o755, b"", 128 + 15);
+    }
+
+    #[test]
+    fn the_hook_before_that_cannot_start_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hook");
+        std::fs::write(&path, "#!/bin/sh\r\nexit 0\r\n").unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        assert!(run_before(&path, &[""], Vec::new()).is_err());
+    }
+
+    /// Runs a shim by one shell after another, called as `sh` each time, and gives its status and what was noted.
+    #[track_caller]
+    fn check_shell(agent: Option<(&str, u32)>, chained: bool, expected: i32, noted: &str) {
+        for shell in ["/bin/dash", "/bin/bash", "/bin/busybox"].iter().filter(|shell| Path::new(shell).exists()) {
+            let dir = tempfile::tempdir().unwrap();
+            let at = |name: &str| dir.path().join(name);
+            std::os::unix::fs::symlink(shell, at("sh")).unwrap();
+            if let Some((text, mode)) = agent {
+                std::fs::write(at("agent"), text).unwrap();
+                std::fs::set_permissions(at("agent"), PermissionsExt::from_mode(mode)).unwrap();
+            }
+            std::fs::write(at("before"), "#!/bin/sh\necho before \"$#\" \"$(cat)\" >>\"${0%/*}/noted\"\nexit 3\n")
+                .unwrap();
+            std::fs::set_permissions(at("before"), PermissionsExt::from_mode(0o755)).unwrap();
+            let before = chained.then(|| "before".to_owned());
+            let shim = Shim { hook: "pre-push", agent: at("agent"), before };
+            std::fs::write(at("hook"), shim.render()).unwrap();
+            std::fs::write(at("input"), "lines").unwrap();
+            let stdin = std::fs::File::open(at("input")).unwrap();
+            let mut command = Command::new(at("sh"));
+            command.arg(at("hook")).args(["a b", "c"]).stdin(stdin).stderr(Stdio::null()).env("PATH", "/usr/bin:/bin");
+            assert_eq!(command.status().unwrap().code(), Some(expected), "{shell}");
+            assert_eq!(std::fs::read_to_string(at("noted")).unwrap_or_default(), noted, "{shell}");
+        }
+    }
+
+    #[test]
+    fn every_shell_starts_the_agent_and_ends_with_its_status() {
+        let agent = "#!/bin/sh\necho agent \"$@\" \"$(cat)\" >>\"${0%/*}/noted\"\nexit 5\n";
+        check_shell(Some((agent, 0o755)), false, 5, "agent hook pre-push a b c lines\n");
+    }
+
+    #[test]
+    fn every_shell_goes_on_without_the_agent() {
+        for agent in
+            [None, Some(("#!/nonexistent\n", 0o755)), Some(("\x7fELF\x02\x01\x01\0", 0o755)), Some(("", 0o644))]
+        {
+            check_shell(agent, false, 0, "");
+            check_shell(agent, true, 3, "before 2 lines\n");
+        }
+    }
+}
