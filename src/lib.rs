@@ -16,3 +16,4 @@ pub mod entity; // an event as the commits and branches Jira keeps
 pub mod sync; // what an event means, and what no hook told
 pub mod send; // telling Jira: batches, retries, Cloud
 pub mod host; // where repositories live, and how hooks get there
+pub mod serve; // all of the above, shown to administrators

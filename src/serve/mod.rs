@@ -1,0 +1,244 @@
+//! Being asked: the administrators' socket.
+//!
+//! HTTP over a Unix socket that only the daemon's user may open, so `curl --unix-socket` and a
+//! monitoring agent read the same answers as our own words. No port is opened.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /health` | 200 while the process works, 503 with the reason when its store is broken |
+//! | `GET /ready` | 200 when events are taken, else 503 with the reason |
+//! | `GET /status` | everything `agent status` shows |
+//! | `GET /queue?state=&site=&repository=&id=&key=&limit=` | entities |
+//! | `GET /events?state=&repository=&limit=` | events |
+//! | `POST /queue/retry`, `POST /queue/drop` | a filter as JSON; how many rows changed |
+//! | `GET /why?what=` | the way of a commit, an issue or a branch |
+//! | `POST /reload` | reads the configuration again; 422 with the reason when it is not taken |
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock;
+use crate::event::Event;
+use crate::intake::spool::Depth;
+use crate::queue::{Counts, EntityRow, EventRow, Filter, Queue};
+
+/// What the daemon says about itself; its parts are kept up to date by whoever knows them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Running {
+    pub version: String,
+    pub pid: u32,
+    pub started_at: i64,
+    pub config: PathBuf,
+    /// Why the last configuration was not taken, if it was not.
+    pub config_error: Option<String>,
+    /// Why no events are taken at the moment.
+    pub not_ready: Option<String>,
+    pub sites: BTreeMap<String, SiteState>,
+    pub spool: Depth,
+    pub refused: u64,
+    pub log_lines_dropped: u64,
+}
+
+/// How one site does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteState {
+    pub url: String,
+    /// Why nothing is sent at the moment.
+    pub resting: Option<Resting>,
+    pub last_success_at: Option<i64>,
+    pub last_failure: Option<Failure>,
+    pub batches: u64,
+    /// Milliseconds from event to acceptance, of the last hundred entities.
+    pub recent_latency_ms: Vec<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resting {
+    pub because: String,
+    /// `None`: until the secret or the configuration changes.
+    pub until: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub at: i64,
+    pub because: String,
+}
+
+/// Everything `agent status` shows.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Status {
+    pub running: Running,
+    pub queue: Counts,
+    pub repositories: Vec<Repository>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Repository {
+    pub id: String,
+    pub path: String,
+    pub last_event_at: i64,
+    pub trouble: Option<String>,
+}
+
+/// The way of one thing, as `agent why` shows it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Why {
+    pub entities: Vec<EntityRow>,
+    pub events: Vec<WhyEvent>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WhyEvent {
+    pub row: EventRow,
+    pub path: String,
+    pub at: i64,
+    pub updates: Vec<String>,
+    pub commits: usize,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Changed {
+    pub changed: usize,
+}
+
+/// What the answers are made of.
+#[derive(Clone)]
+pub struct Office {
+    pub queue: Queue,
+    pub running: Arc<RwLock<Running>>,
+    pub reload: mpsc::Sender<oneshot::Sender<Result<(), String>>>,
+    /// Told after rows were made due.
+    pub due: Arc<tokio::sync::Notify>,
+}
+
+/// Serves the administrators' socket until `stop`.
+pub async fn run(
+    office: Office,
+    socket: &Path,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let listener = listen(socket)?;
+    axum::serve(listener, router(office)).with_graceful_shutdown(stop).await?;
+    let _ = fs::remove_file(socket);
+    Ok(())
+}
+
+/// Binds a socket for the daemon's user alone; a left-over of a daemon that died is replaced.
+fn listen(socket: &Path) -> std::io::Result<tokio::net::UnixListener> {
+    let _ = fs::remove_file(socket);
+    let listener = tokio::net::UnixListener::bind(socket)?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+fn router(office: Office) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/status", get(status))
+        .route("/queue", get(entities))
+        .route("/events", get(events))
+        .route("/queue/retry", post(retry))
+        .route("/queue/drop", post(give_up))
+        .route("/why", get(why))
+        .route("/reload", post(reload))
+        .with_state(office)
+}
+
+type Answer<T> = Result<Json<T>, (StatusCode, String)>;
+
+async fn health(State(office): State<Office>) -> Answer<bool> {
+    match office.queue.broken() {
+        Some(because) => Err((StatusCode::SERVICE_UNAVAILABLE, because)),
+        None => Ok(Json(true)),
+    }
+}
+
+async fn ready(State(office): State<Office>) -> Answer<bool> {
+    let not_ready = office.running.read().unwrap_or_else(PoisonError::into_inner).not_ready.clone();
+    match office.queue.broken().or(not_ready) {
+        Some(because) => Err((StatusCode::SERVICE_UNAVAILABLE, because)),
+        None => Ok(Json(true)),
+    }
+}
+
+async fn status(State(office): State<Office>) -> Answer<Status> {
+    let queue = office.queue.counts(clock::now()).await.map_err(unavailable)?;
+    let rows = office.queue.repositories().await.map_err(unavailable)?;
+    let repository = |row: crate::queue::RepositoryRow| Repository {
+        id: row.id,
+        path: String::from_utf8_lossy(&row.git_dir).into_owned(),
+        last_event_at: row.last_event_at,
+        trouble: row.trouble,
+    };
+    let running = office.running.read().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(Json(Status { running, queue, repositories: rows.into_iter().map(repository).collect() }))
+}
+
+async fn entities(State(office): State<Office>, Query(filter): Query<Filter>) -> Answer<Vec<EntityRow>> {
+    office.queue.entities(filter).await.map(Json).map_err(unavailable)
+}
+
+async fn events(State(office): State<Office>, Query(filter): Query<Filter>) -> Answer<Vec<EventRow>> {
+    office.queue.events(filter).await.map(Json).map_err(unavailable)
+}
+
+async fn retry(State(office): State<Office>, Json(filter): Json<Filter>) -> Answer<Changed> {
+    let changed = office.queue.retry(filter, clock::now()).await.map_err(unavailable)?;
+    office.due.notify_waiters();
+    Ok(Json(Changed { changed }))
+}
+
+async fn give_up(State(office): State<Office>, Json(filter): Json<Filter>) -> Answer<Changed> {
+    let changed = office.queue.drop(filter, clock::now()).await.map_err(unavailable)?;
+    Ok(Json(Changed { changed }))
+}
+
+#[derive(Deserialize)]
+struct What {
+    what: String,
+}
+
+async fn why(State(office): State<Office>, Query(What { what }): Query<What>) -> Answer<Why> {
+    let trace = office.queue.trace(what).await.map_err(unavailable)?;
+    Ok(Json(Why { entities: trace.entities, events: trace.events.into_iter().filter_map(why_event).collect() }))
+}
+
+fn why_event(row: EventRow) -> Option<WhyEvent> {
+    let event = Event::decode(row.payload.as_deref()?).ok()?;
+    let moved = |update: &crate::git::Update| {
+        let id = |id: Option<crate::git::Oid>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+        format!("{} {} -> {}", crate::text::Untrusted(update.name.as_bytes()), id(update.old), id(update.new))
+    };
+    Some(WhyEvent {
+        path: String::from_utf8_lossy(&event.repository.git_dir).into_owned(),
+        at: event.at,
+        updates: event.updates.iter().map(moved).collect(),
+        commits: event.commits.len(),
+        row,
+    })
+}
+
+async fn reload(State(office): State<Office>) -> Answer<bool> {
+    let (tell, told) = oneshot::channel();
+    office.reload.send(tell).await.map_err(unavailable)?;
+    match told.await.map_err(unavailable)? {
+        Ok(()) => Ok(Json(true)),
+        Err(because) => Err((StatusCode::UNPROCESSABLE_ENTITY, because)),
+    }
+}
+
+fn unavailable(error: impl std::fmt::Display) -> (StatusCode, String) {
+    (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+}
