@@ -17,3 +17,4 @@ pub mod sync; // what an event means, and what no hook told
 pub mod send; // telling Jira: batches, retries, Cloud
 pub mod host; // where repositories live, and how hooks get there
 pub mod serve; // all of the above, shown to administrators
+pub mod sandbox; // a Jira to try with

@@ -1,0 +1,407 @@
+//! Misbehaviour to order: rules that make the next answers wrong, late, or missing, and the log of what was asked.
+//!
+//! A rule waits for a request at its door and is used up after `times` requests; the first rule that fits is taken.
+//! Only Jira's own addresses can misbehave, the pages and the switchboard always answer truly.
+//!
+//! ```json
+//! [
+//!   { "on": "bulk", "times": 1, "act": "apply_then_drop" },
+//!   { "on": "any", "act": { "rate": { "reason": "jira-burst-based", "retry_after": "2" } } }
+//! ]
+//! ```
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io::Write;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{Html, IntoResponse, Response};
+use futures_util::{Stream, stream};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::App;
+use super::devinfo::refuse;
+use super::line::Cut;
+use super::state::Kind;
+
+/// More than this of a request is never kept, whatever the settings say.
+const BODY: usize = 64 << 20;
+/// What one member of a gzip bomb unpacks to.
+const BOMB: usize = 8 << 20;
+
+/// What a proxy shows to those it does not know.
+const LOGIN: &str = "<!doctype html><title>Log in</title><form method=post><input name=user></form>";
+
+/// One order to misbehave.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rule {
+    on: Door,
+    /// How often; for ever if absent.
+    #[serde(default)]
+    times: Option<u32>,
+    act: Act,
+}
+
+/// The groups of Jira's addresses a rule can name.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Door {
+    Any,
+    Bulk,
+    Delete,
+    Read,
+    Token,
+    Tenant,
+}
+
+/// What to do instead of answering properly.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Act {
+    /// Answers as told and does nothing.
+    Status {
+        code: u16,
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+        #[serde(default)]
+        body: String,
+        #[serde(default)]
+        content_type: Option<String>,
+    },
+    /// Refuses with 429, as Jira's three limiters do.
+    Rate {
+        reason: String,
+        #[serde(default)]
+        retry_after: Option<String>,
+        #[serde(default)]
+        reset: Option<String>,
+    },
+    /// Waits, then does what was asked and answers, whether or not the caller is still there.
+    Delay { ms: u64 },
+    /// Does what was asked and closes the connection without a byte.
+    ApplyThenDrop,
+    /// Closes the connection without a byte, having done nothing.
+    Drop,
+    /// Does what was asked and breaks off inside the answer's body.
+    Truncate { bytes: usize },
+    /// Does what was asked and lets the answer's body drip.
+    Trickle { bytes_per_second: u32 },
+    /// Claims to send JSON and sends noise.
+    Garbage,
+    /// Sends a page for people to sign in, as a proxy does.
+    HtmlLogin,
+    /// Sends a body of that many bytes.
+    Huge { bytes: usize },
+    /// Sends little that unpacks to a lot.
+    GzipBomb,
+    /// Sends the caller elsewhere.
+    Redirect { to: String, code: u16 },
+    /// Accepts the request but for these entities.
+    FailEntities { ids: Vec<String>, message: String },
+}
+
+/// Entities that one submission must report as failed.
+#[derive(Clone, Default)]
+pub(super) struct Doomed {
+    pub(super) ids: Vec<String>,
+    pub(super) message: String,
+}
+
+/// A line in the log of requests.
+#[derive(Clone, Serialize)]
+pub(super) struct Entry {
+    pub(super) at: Timestamp,
+    pub(super) method: String,
+    pub(super) path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) query: Option<String>,
+    /// Absent when the connection was closed without an answer.
+    pub(super) status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fault: Option<String>,
+    pub(super) bytes: usize,
+    #[serde(flatten)]
+    pub(super) counts: Counts,
+}
+
+/// How much one request carried.
+#[derive(Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Counts {
+    pub(super) repositories: usize,
+    pub(super) commits: usize,
+    pub(super) branches: usize,
+    pub(super) pull_requests: usize,
+}
+
+impl Door {
+    /// The door a request knocks at; pages and the switchboard have none.
+    fn of(method: &Method, path: &str) -> Option<Door> {
+        match path {
+            "/" => None,
+            _ if path.starts_with("/sandbox/") || path.starts_with("/browse/") => None,
+            "/oauth/token" => Some(Door::Token),
+            "/_edge/tenant_info" => Some(Door::Tenant),
+            _ if method == Method::DELETE => Some(Door::Delete),
+            _ if method == Method::POST && path.ends_with("/bulk") => Some(Door::Bulk),
+            _ if path.starts_with("/jira/") => Some(Door::Read),
+            _ => Some(Door::Any),
+        }
+    }
+}
+
+impl Act {
+    fn name(&self) -> String {
+        match json!(self) {
+            Value::Object(act) => act.keys().next().cloned().unwrap_or_default(),
+            name => name.as_str().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// Takes the first rule that fits, and removes it once it is used up.
+fn take(rules: &mut Vec<Rule>, door: Door) -> Option<Act> {
+    let fits = |rule: &Rule| (rule.on == Door::Any || rule.on == door) && rule.times != Some(0);
+    let at = rules.iter().position(fits)?;
+    let act = rules[at].act.clone();
+    if let Some(times) = &mut rules[at].times {
+        *times -= 1;
+        if *times == 0 {
+            rules.remove(at);
+        }
+    }
+    Some(act)
+}
+
+/// Lets a request through to Jira, or does to it what a rule says; either way it is logged.
+pub(super) async fn misbehave(State(app): State<App>, request: Request, next: Next) -> Response {
+    let Some(door) = Door::of(request.method(), request.uri().path()) else {
+        return next.run(request).await;
+    };
+    let (parts, body) = request.into_parts();
+    // The whole request is read first: a refusal in the middle of it would reset the connection instead of being heard.
+    let Some((body, length)) = receive(body).await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let cut = parts.extensions.get::<ConnectInfo<Cut>>().map(|ConnectInfo(cut)| cut.clone());
+    let request = Request::from_parts(parts, Body::from(body.clone()));
+    // A task of its own, as a caller who hangs up does not undo what was asked: it may well take place afterwards.
+    match tokio::spawn(answer(app, door, request, body, length, next)).await {
+        Ok(Some(answer)) => answer,
+        Ok(None) => hang_up(cut),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn answer(
+    app: App,
+    door: Door,
+    mut request: Request,
+    body: Bytes,
+    length: usize,
+    next: Next,
+) -> Option<Response> {
+    let (act, most, at) = {
+        let (mut world, now) = app.enter();
+        (take(&mut world.rules, door), world.tuning.max_body_bytes, now)
+    };
+    let mut entry = Entry {
+        at,
+        method: request.method().to_string(),
+        path: request.uri().path().to_owned(),
+        query: request.uri().query().map(str::to_owned),
+        status: None,
+        fault: act.as_ref().map(Act::name),
+        bytes: length,
+        counts: if door == Door::Bulk { Counts::of(&body) } else { Counts::default() },
+    };
+    if let Some(Act::FailEntities { ids, message }) = &act {
+        request.extensions_mut().insert(Doomed { ids: ids.clone(), message: message.clone() });
+    }
+    let proper = async {
+        if length > most.min(BODY) {
+            return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the data is too large, submit fewer entities");
+        }
+        next.run(request).await
+    };
+    let answer = match act {
+        Some(act) => act.perform(door, proper).await,
+        None => Some(proper.await),
+    };
+    entry.status = answer.as_ref().map(|answer| answer.status().as_u16());
+    app.enter().0.note(entry);
+    answer
+}
+
+impl Act {
+    /// Answers in the wrong way; nothing at all means that the connection is to be closed.
+    async fn perform(self, door: Door, proper: impl Future<Output = Response>) -> Option<Response> {
+        let fine = if matches!(door, Door::Bulk | Door::Delete) { StatusCode::ACCEPTED } else { StatusCode::OK };
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        Some(match self {
+            Act::Drop => return None,
+            Act::ApplyThenDrop => {
+                proper.await;
+                return None;
+            }
+            Act::FailEntities { .. } => proper.await,
+            Act::Delay { ms } => {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                proper.await
+            }
+            Act::Truncate { bytes } => truncated(proper.await, bytes).await,
+            Act::Trickle { bytes_per_second } => trickling(proper.await, bytes_per_second).await,
+            Act::Status { code, headers, body, content_type } => {
+                let mut answer = (status(code), body).into_response();
+                put(answer.headers_mut(), headers);
+                put(answer.headers_mut(), content_type.map(|kind| ("content-type".to_owned(), kind)));
+                answer
+            }
+            Act::Rate { reason, retry_after, reset } => limited(reason, retry_after, reset),
+            Act::Garbage => (fine, json, noise()).into_response(),
+            Act::HtmlLogin => Html(LOGIN).into_response(),
+            Act::Huge { bytes } => (fine, json, Body::from_stream(filler(bytes))).into_response(),
+            Act::GzipBomb => {
+                let member = Bytes::from(bomb());
+                let members = stream::iter((0..128).map(move |_| Ok::<_, Infallible>(member.clone())));
+                let packed = [(header::CONTENT_ENCODING, "gzip")];
+                (fine, json, packed, Body::from_stream(members)).into_response()
+            }
+            Act::Redirect { to, code } => {
+                let mut answer = status(code).into_response();
+                put(answer.headers_mut(), [("location".to_owned(), to)]);
+                answer
+            }
+        })
+    }
+}
+
+impl Counts {
+    fn of(body: &[u8]) -> Counts {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let repositories = body["repositories"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let sum = |kind: Kind| {
+            repositories.iter().filter_map(|repository| repository[kind.plural()].as_array()).map(Vec::len).sum()
+        };
+        Counts {
+            repositories: repositories.len(),
+            commits: sum(Kind::Commit),
+            branches: sum(Kind::Branch),
+            pull_requests: sum(Kind::PullRequest),
+        }
+    }
+}
+
+/// Reads a request to its end, and gives what was kept of it and its true length.
+async fn receive(body: Body) -> Option<(Bytes, usize)> {
+    let mut chunks = body.into_data_stream();
+    let (mut kept, mut length) = (Vec::new(), 0);
+    while let Some(chunk) = stream::StreamExt::next(&mut chunks).await {
+        let chunk = chunk.ok()?;
+        length += chunk.len();
+        if length <= BODY {
+            kept.extend_from_slice(&chunk);
+        }
+    }
+    Some((kept.into(), length))
+}
+
+/// Gives an answer that will not arrive.
+fn hang_up(cut: Option<Cut>) -> Response {
+    if let Some(cut) = cut {
+        cut.make();
+    }
+    Body::from_stream(stream::iter([Err::<Bytes, _>(broken())])).into_response()
+}
+
+/// Refuses as Jira's limiters do; the headers that tell how long to wait come only if ordered.
+fn limited(reason: String, retry_after: Option<String>, reset: Option<String>) -> Response {
+    let mut answer = refuse(StatusCode::TOO_MANY_REQUESTS, "rate limit exceeded");
+    let headers = [
+        ("ratelimit-reason", Some(reason)),
+        ("x-ratelimit-limit", Some("100".into())),
+        ("x-ratelimit-remaining", Some("0".into())),
+        ("x-ratelimit-nearlimit", Some("true".into())),
+        ("retry-after", retry_after),
+        ("x-ratelimit-reset", reset),
+    ];
+    let headers = headers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    put(answer.headers_mut(), headers);
+    answer
+}
+
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+async fn truncated(answer: Response, bytes: usize) -> Response {
+    let (mut parts, whole) = whole(answer).await;
+    // The length promises the whole body, so the caller can tell that it was broken off.
+    parts.headers.insert(header::CONTENT_LENGTH, whole.len().into());
+    let chunks = stream::unfold(Some(whole.slice(..bytes.min(whole.len()))), |left| async {
+        match left {
+            Some(chunk) if !chunk.is_empty() => Some((Ok(chunk), Some(Bytes::new()))),
+            Some(_) => {
+                // The server writes out what it has when a body makes it wait, and only then may the connection break.
+                tokio::task::yield_now().await;
+                Some((Err(broken()), None))
+            }
+            None => None,
+        }
+    });
+    Response::from_parts(parts, Body::from_stream(chunks))
+}
+
+async fn trickling(answer: Response, bytes_per_second: u32) -> Response {
+    let (mut parts, whole) = whole(answer).await;
+    parts.headers.insert(header::CONTENT_LENGTH, whole.len().into());
+    let pause = Duration::from_secs(1) / bytes_per_second.max(1);
+    let drops = stream::unfold(whole, move |mut left| async move {
+        let drop = (!left.is_empty()).then(|| left.split_to(1))?;
+        tokio::time::sleep(pause).await;
+        Some((Ok::<_, Infallible>(drop), left))
+    });
+    Response::from_parts(parts, Body::from_stream(drops))
+}
+
+async fn whole(answer: Response) -> (axum::http::response::Parts, Bytes) {
+    let (parts, body) = answer.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    (parts, bytes)
+}
+
+fn filler(bytes: usize) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    const CHUNK: usize = 64 << 10;
+    stream::unfold(bytes, |left| async move {
+        let now = left.min(CHUNK);
+        (now > 0).then(|| (Ok(Bytes::from(vec![b' '; now])), left - now))
+    })
+}
+
+fn bomb() -> Vec<u8> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(&vec![b' '; BOMB]).and_then(|()| packer.finish()).expect("memory takes every write")
+}
+
+fn noise() -> Vec<u8> {
+    (0..4096_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+fn broken() -> std::io::Error {
+    std::io::ErrorKind::ConnectionAborted.into()
+}
+
+fn put(into: &mut HeaderMap, headers: impl IntoIterator<Item = (String, String)>) {
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            into.insert(name, value);
+        }
+    }
+}
