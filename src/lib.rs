@@ -18,3 +18,6 @@ pub mod send; // telling Jira: batches, retries, Cloud
 pub mod host; // where repositories live, and how hooks get there
 pub mod serve; // all of the above, shown to administrators
 pub mod sandbox; // a Jira to try with
+pub mod config; // how people tune all of the above
+pub mod log; // what the program says of itself
+pub mod daemon; // the process that keeps the line moving

@@ -1,0 +1,247 @@
+//! Events in: from the hooks' socket and from the drop-box.
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::unistd::{Gid, Uid, User, getgrouplist};
+use notify::{RecursiveMode, Watcher};
+use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
+
+use crate::event::Event;
+use crate::host::Account;
+use crate::intake::socket::{self, Peer};
+use crate::intake::{Outcome, Reply, spool};
+use crate::queue;
+use crate::{clock, failpoint};
+
+use super::Shared;
+
+/// Connections served at the same time, in all and for one user.
+const CONNECTIONS: usize = 256;
+const OF_A_USER: usize = 64;
+/// How long a peer may take to send its frame.
+const SLOWEST: Duration = Duration::from_secs(5);
+/// Files taken from the drop-box at a time.
+const PORTION: usize = 256;
+
+/// Takes frames from the hooks' socket.
+pub fn socket(
+    shared: Arc<Shared>,
+    listener: std::io::Result<UnixListener>,
+) -> std::io::Result<impl Future<Output = anyhow::Result<()>> + Send + 'static> {
+    let listener = tokio::net::UnixListener::from_std(listener?)?;
+    Ok(async move {
+        let all = Arc::new(Semaphore::new(CONNECTIONS));
+        let users = Arc::new(Users::default());
+        let mut stopped = std::pin::pin!(shared.stopped());
+        loop {
+            let permit = Arc::clone(&all).acquire_owned().await?;
+            let stream = tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        // Out of descriptors: those in use are given back soon, the store keeps its own.
+                        tracing::warn!("cannot accept a connection: {error}");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        continue;
+                    }
+                },
+                () = &mut stopped => return Ok(()),
+            };
+            let (shared, users) = (Arc::clone(&shared), Arc::clone(&users));
+            tokio::spawn(async move {
+                converse(&shared, &users, stream).await;
+                drop(permit);
+            });
+        }
+    })
+}
+
+/// Takes frames from the drop-box: at start, whenever something is left there, and every few seconds.
+pub async fn spool(shared: Arc<Shared>) -> anyhow::Result<()> {
+    let (dropped, mut drops) = tokio::sync::mpsc::channel::<()>(1);
+    let handler = move |_| {
+        let _ = dropped.try_send(());
+    };
+    let mut watcher = notify::recommended_watcher(handler).ok();
+    if let Some(watcher) = &mut watcher {
+        let _ = watcher.watch(&shared.places.spool.join("incoming"), RecursiveMode::NonRecursive);
+    }
+    let mut stopped = std::pin::pin!(shared.stopped());
+    loop {
+        let full = shared.not_ready().is_none() && pick_up(&shared).await? == PORTION;
+        let depth = spool::depth(&shared.places.spool);
+        shared.note(|running| running.spool = depth);
+        if full {
+            continue;
+        }
+        tokio::select! {
+            Some(()) = drops.recv() => tokio::time::sleep(Duration::from_millis(50)).await,
+            () = tokio::time::sleep(Duration::from_secs(5)) => {}
+            () = &mut stopped => return Ok(()),
+        }
+    }
+}
+
+async fn converse(shared: &Shared, users: &Arc<Users>, mut stream: UnixStream) {
+    let Ok(peer) = socket::peer(&stream) else { return };
+    let reply = match users.enter(peer.uid) {
+        None => later("too many connections of this user at once"),
+        Some(_guard) => match tokio::time::timeout(SLOWEST, socket::receive(&mut stream)).await {
+            Ok(Ok(body)) => take(shared, &body, peer).await,
+            Ok(Err(error)) => refuse(shared, peer.uid, &error.to_string()),
+            Err(_) => return,
+        },
+    };
+    failpoint::failpoint("daemon.before_reply");
+    let _ = tokio::time::timeout(SLOWEST, socket::answer(&mut stream, &reply)).await;
+}
+
+/// Stores the event of a frame if this peer may speak for its repository.
+async fn take(shared: &Shared, body: &[u8], peer: Peer) -> Reply {
+    let event = match Event::decode(body) {
+        Ok(event) => event,
+        Err(error) => return refuse(shared, peer.uid, &format!("the frame holds no event: {error}")),
+    };
+    if let Some(because) = shared.not_ready() {
+        return later(&because);
+    }
+    let applied = shared.applied();
+    if let Err(because) = may_speak(&applied.config, event.repository.git_dir(), peer.uid) {
+        return refuse(shared, peer.uid, &because);
+    }
+    match shared.queue.add(event, peer.uid, clock::now()).await {
+        Ok(_) => {
+            shared.added.notify_one();
+            Reply { outcome: Outcome::Stored, notes: Vec::new() }
+        }
+        Err(error) => later(&error.to_string()),
+    }
+}
+
+/// One look into the drop-box; gives how many files it saw.
+async fn pick_up(shared: &Shared) -> anyhow::Result<usize> {
+    let path = shared.places.spool.clone();
+    let found = tokio::task::spawn_blocking(move || spool::look(&path, PORTION)).await??;
+    let seen = found.len();
+    for left in found {
+        let event = match &left.body {
+            Ok(body) => Event::decode(body).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let event = event.and_then(|event| {
+            may_speak(&shared.applied().config, event.repository.git_dir(), left.uid)?;
+            Ok(event)
+        });
+        match event {
+            Err(because) => {
+                tracing::warn!("moved {} to the side: {because}", left.path.display());
+                spool::set_aside(&shared.places.spool, &left)?;
+            }
+            Ok(event) => match shared.queue.add(event, left.uid, clock::now()).await {
+                Ok(_) => {
+                    failpoint::failpoint("spool.before_remove");
+                    spool::remove(&left)?;
+                    shared.added.notify_one();
+                }
+                Err(queue::Error::Overloaded | queue::Error::Full) => return Ok(0),
+                Err(error) => return Err(error.into()),
+            },
+        }
+    }
+    Ok(seen)
+}
+
+/// Whether a user may hand over events of a repository: it lies in an account, and they may write to it.
+fn may_speak(config: &crate::config::Config, git_dir: &Path, uid: u32) -> Result<(), String> {
+    if !git_dir.is_absolute() || git_dir.components().any(|part| part == std::path::Component::ParentDir) {
+        return Err("the repository's path is not absolute".to_owned());
+    }
+    let real: PathBuf = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
+    let Some(account) = config.account_of(&real) else {
+        return Err(format!("{} lies in no account; `agent install` or an [[account]] adds it", git_dir.display()));
+    };
+    let own = rustix::process::geteuid().as_raw();
+    if uid == 0 || uid == own || named(account, uid) {
+        return Ok(());
+    }
+    match std::fs::metadata(real.join("objects")) {
+        Ok(objects) if may_write(&objects, uid) => Ok(()),
+        Ok(_) => Err(format!("user {uid} may not write to {}", git_dir.display())),
+        Err(error) => Err(format!(
+            "the daemon cannot see whether user {uid} may write to {} ({error}); name the user in `users` of account {}",
+            git_dir.display(),
+            account.name
+        )),
+    }
+}
+
+fn named(account: &Account, uid: u32) -> bool {
+    account.users.iter().any(|user| match user.parse::<u32>() {
+        Ok(number) => number == uid,
+        Err(_) => User::from_name(user).ok().flatten().is_some_and(|user| user.uid == Uid::from_raw(uid)),
+    })
+}
+
+fn may_write(objects: &std::fs::Metadata, uid: u32) -> bool {
+    let mode = objects.mode();
+    (objects.uid() == uid && mode & 0o200 != 0)
+        || mode & 0o002 != 0
+        || (mode & 0o020 != 0 && groups(uid).contains(&Gid::from_raw(objects.gid())))
+}
+
+fn groups(uid: u32) -> Vec<Gid> {
+    let Ok(Some(user)) = User::from_uid(Uid::from_raw(uid)) else {
+        return Vec::new();
+    };
+    let name = std::ffi::CString::new(user.name).unwrap_or_default();
+    getgrouplist(&name, user.gid).unwrap_or_else(|_| vec![user.gid])
+}
+
+fn refuse(shared: &Shared, uid: u32, because: &str) -> Reply {
+    tracing::warn!(peer.uid = uid, "refused an event of user {uid}: {because}");
+    shared.note(|running| running.refused += 1);
+    Reply { outcome: Outcome::Refused { because: because.to_owned() }, notes: Vec::new() }
+}
+
+fn later(because: &str) -> Reply {
+    Reply { outcome: Outcome::Later { because: because.to_owned() }, notes: Vec::new() }
+}
+
+/// How many connections each user has.
+#[derive(Default)]
+struct Users {
+    inside: Mutex<HashMap<u32, usize>>,
+}
+
+struct Inside {
+    users: Arc<Users>,
+    uid: u32,
+}
+
+impl Users {
+    fn enter(self: &Arc<Self>, uid: u32) -> Option<Inside> {
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = inside.entry(uid).or_default();
+        if *count == OF_A_USER {
+            return None;
+        }
+        *count += 1;
+        Some(Inside { users: Arc::clone(self), uid })
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let mut inside = self.users.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        match inside.get_mut(&self.uid) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(inside.remove(&self.uid)),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! From stored events to the outbox: a few repositories at a time, one event a repository.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+
+use crate::event::{Kind, Origin};
+use crate::git::{Oid, Repository};
+use crate::queue::{self, Class, Owing, Queued};
+use crate::send::Settings;
+use crate::sync::{self, Reading, Snapshot};
+use crate::{clock, failpoint};
+
+use super::{Applied, Shared};
+
+/// Events that are worked on at the same time.
+const TOGETHER: usize = 2;
+/// Tries before an event whose repository cannot be read is closed with what it carried.
+const TRIES: u32 = 5;
+
+pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
+    let mut busy: HashSet<String> = HashSet::new();
+    let mut work: JoinSet<(String, Result<(), queue::Error>)> = JoinSet::new();
+    let mut stopped = std::pin::pin!(shared.stopped());
+    loop {
+        let room = TOGETHER - work.len();
+        let found = match room {
+            0 => Vec::new(),
+            _ => shared.queue.next_events(busy.iter().cloned().collect(), room, clock::now()).await?,
+        };
+        let idle = found.is_empty();
+        for queued in found {
+            let repository = queued.event.repository.id.clone();
+            busy.insert(repository.clone());
+            let shared = Arc::clone(&shared);
+            work.spawn(async move { (repository, Box::pin(digest(&shared, queued)).await) });
+        }
+        tokio::select! {
+            Some(done) = work.join_next() => {
+                match done {
+                    Ok((repository, result)) => {
+                        busy.remove(&repository);
+                        result?;
+                    }
+                    // Which repository it was is lost with the panic: begin again with a clean slate.
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            () = shared.added.notified(), if idle => {}
+            () = tokio::time::sleep(Duration::from_secs(1)), if idle => {}
+            () = &mut stopped => return Ok(()),
+        }
+    }
+}
+
+async fn digest(shared: &Arc<Shared>, queued: Queued) -> Result<(), queue::Error> {
+    let applied = shared.applied();
+    let id = queued.event.id;
+    let Some((reading, site)) = reading(&applied, queued.event.repository.git_dir()) else {
+        let note = "no site is linked to the repository's account".to_owned();
+        return shared.queue.finish(id, Some(note), clock::now()).await;
+    };
+    let site = site.name.clone();
+    let (attempts, repository_id) = (queued.attempts, queued.event.repository.id.clone());
+    let owner = Arc::clone(shared);
+    let work = tokio::task::spawn_blocking(move || owe_all(&owner, &queued, &reading, &site));
+    let now = clock::now();
+    match work.await.map_err(|error| queue::Error::Sql(error.to_string()))?? {
+        Ok(digest) => {
+            failpoint::failpoint("line.before_finish");
+            shared.due.notify_waiters();
+            shared.queue.trouble(repository_id, digest.trouble.clone()).await?;
+            let note = format!("{} of {} commits name an issue", digest.keyed, digest.commits);
+            shared.queue.finish(id, Some(note), now).await
+        }
+        Err(because) if attempts + 1 < TRIES => {
+            let pause = 1000_i64 << (2 * attempts).min(12);
+            shared.queue.put_back(id, Some(now + pause), because, now).await
+        }
+        Err(because) => {
+            tracing::warn!("gave up reading for event {id}: {because}");
+            shared.queue.trouble(repository_id, Some(because.clone())).await?;
+            shared.queue.put_back(id, None, because, now).await
+        }
+    }
+}
+
+type Digested = Result<Result<sync::Digest, String>, queue::Error>;
+
+/// Reads what has to be read and puts everything into the outbox; blocks.
+fn owe_all(shared: &Shared, queued: &Queued, reading: &Reading, site: &str) -> Digested {
+    let handle = Handle::current();
+    let event = &queued.event;
+    let repository = open(&event.repository);
+    if queued.first_sight
+        && let Ok(repository) = &repository
+    {
+        let refs = repository.refs().unwrap_or_default();
+        let others = refs.into_iter().filter(|(name, _)| !event.updates.iter().any(|update| update.name == *name));
+        handle.block_on(shared.queue.baseline(event.repository.id.clone(), others.collect(), clock::now()))?;
+    }
+    let snapshot = snapshot(shared, queued, &handle)?;
+    let emit = |entities| {
+        let owing = Owing {
+            site: site.to_owned(),
+            repository: event.repository.id.clone(),
+            class: Class::Live,
+            event: event.id.to_string(),
+            entities,
+        };
+        handle.block_on(shared.queue.owe(owing, clock::now())).map(drop)
+    };
+    let readable = repository.as_ref().ok();
+    let digest = sync::digest(event, readable, &snapshot, reading, emit)?;
+    Ok(match (digest, repository) {
+        (Ok(digest), Err(trouble)) if digest.trouble.is_some() || event.kind == Kind::Found => Err(trouble),
+        (Ok(digest), _) => Ok(digest),
+        (Err(error), _) => Err(error.to_string()),
+    })
+}
+
+fn snapshot(shared: &Shared, queued: &Queued, handle: &Handle) -> Result<Snapshot, queue::Error> {
+    let event = &queued.event;
+    let refs = event.updates.iter().map(|update| update.name.clone()).collect();
+    let current = handle.block_on(shared.queue.still_at(event.repository.id.clone(), refs, queued.seq))?;
+    let before: Vec<Oid> = match event.rest {
+        true => handle
+            .block_on(shared.queue.tips(event.repository.id.clone()))?
+            .into_iter()
+            .filter(|tip| tip.version < queued.seq)
+            .filter_map(|tip| tip.id)
+            .collect(),
+        false => Vec::new(),
+    };
+    Ok(Snapshot { current: current.into_iter().collect(), before })
+}
+
+/// Opens the repository of an event, if it is still the same one.
+pub fn open(origin: &Origin) -> Result<Repository, String> {
+    let path = origin.git_dir();
+    let repository = Repository::open(path).map_err(|error| format!("the daemon cannot read it: {error}"))?;
+    match repository.id() {
+        Ok(Some(id)) if id == origin.id => Ok(repository),
+        Ok(_) => Err(format!("another repository is at {} now", path.display())),
+        Err(error) => Err(format!("the daemon cannot read it: {error}")),
+    }
+}
+
+fn reading<'a>(applied: &'a Applied, git_dir: &Path) -> Option<(Reading, &'a Settings)> {
+    let real = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
+    let account = applied.config.account_of(&real)?;
+    let site = applied.config.site_of(account)?;
+    let reading = Reading {
+        rules: Arc::clone(applied.rules.get(&site.name)?),
+        home: account.home(&real, &site.url),
+        branch_links_commits: applied.config.parse.branch_links_commits,
+    };
+    Some((reading, site))
+}

@@ -1,0 +1,332 @@
+//! The process that keeps the line moving.
+//!
+//! Each part is a loop that waits for its wake-up, or a tick, and then looks for itself what there
+//! is to do: a wake-up carries no data, so a missed one costs a delay, never an event.
+//!
+//! | part | looks after |
+//! | --- | --- |
+//! | [`intake`] | the hooks' socket and the drop-box: events in |
+//! | [`line`] | queued events: what each means for its site |
+//! | [`sites`] | one loop a site: claim, tell, settle |
+//! | [`upkeep`] | unconfirmed intents, comparing refs, old rows, snapshots, the disk |
+//!
+//! A part that panics is logged and begun again. A store that cannot be written ends the process,
+//! because only opening it again tells what is on disk; the supervisor starts us anew.
+
+mod intake;
+mod line;
+mod sites;
+mod upkeep;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use notify::{RecursiveMode, Watcher};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::clock;
+use crate::config::{Config, Environment, Places};
+use crate::parse::Rules;
+use crate::queue::{self, Queue};
+use crate::serve::{self, Office, Running};
+
+/// Why the process ends.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// Somebody asked for it.
+    Stopped,
+    /// The store cannot be written.
+    Broken(String),
+}
+
+/// What a configuration means, ready to use.
+struct Applied {
+    config: Config,
+    /// By site's name.
+    rules: HashMap<String, Arc<Rules>>,
+}
+
+/// What all parts share.
+struct Shared {
+    places: Places,
+    environment: Environment,
+    queue: Queue,
+    applied: watch::Sender<Arc<Applied>>,
+    running: Arc<RwLock<Running>>,
+    /// An event was stored.
+    added: Notify,
+    /// An entity became due.
+    due: Arc<Notify>,
+    /// All refs should be compared soon.
+    scan: Notify,
+    stop: watch::Sender<bool>,
+}
+
+/// How long the parts may take to come to an end.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Runs until a signal, or until the store breaks.
+pub fn run(config: Config, places: Places, environment: Environment) -> anyhow::Result<End> {
+    let queue = Queue::open(&places.state, clock::now())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let end = runtime.block_on(async move { Arc::new(Shared::new(config, places, environment, queue)?).run().await });
+    // Blocking work that outlived its part (a long walk) is taken up again at the next start.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    end
+}
+
+impl Applied {
+    fn new(config: Config) -> Result<Applied, String> {
+        let rules = config.site.iter().map(|site| {
+            let rules = config.rules(Some(site)).map_err(|error| format!("site {}: {error}", site.name))?;
+            Ok((site.name.clone(), Arc::new(rules)))
+        });
+        Ok(Applied { rules: rules.collect::<Result<_, String>>()?, config })
+    }
+}
+
+impl Shared {
+    fn new(config: Config, places: Places, environment: Environment, queue: Queue) -> anyhow::Result<Shared> {
+        let running = Running {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_at: clock::now(),
+            config: places.config.clone(),
+            ..Running::default()
+        };
+        let applied = Applied::new(config).map_err(anyhow::Error::msg)?;
+        Ok(Shared {
+            places,
+            environment,
+            queue,
+            applied: watch::Sender::new(Arc::new(applied)),
+            running: Arc::new(RwLock::new(running)),
+            added: Notify::new(),
+            due: Arc::new(Notify::new()),
+            scan: Notify::new(),
+            stop: watch::Sender::new(false),
+        })
+    }
+
+    async fn run(self: Arc<Self>) -> anyhow::Result<End> {
+        self.queue.release_all().await?;
+        crate::intake::spool::prepare(&self.places.spool, self.places.shared)?;
+        let hooks = self.listen()?;
+        let (reload, mut reloads) = mpsc::channel(4);
+        let mut parts = JoinSet::new();
+        self.begin(&mut parts, "intake", move |shared| intake::socket(shared, hooks.try_clone()));
+        self.begin(&mut parts, "spool", |shared| Ok(intake::spool(shared)));
+        self.begin(&mut parts, "line", |shared| Ok(line::run(shared)));
+        self.begin(&mut parts, "sites", |shared| Ok(sites::run(shared)));
+        self.begin(&mut parts, "upkeep", |shared| Ok(upkeep::run(shared)));
+        self.serve(&mut parts, reload);
+        let watched = self.watch_config();
+        self.say_recovered().await;
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        let end = self.wait(&mut reloads, watched).await?;
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        self.stop.send_replace(true);
+        if tokio::time::timeout(PATIENCE, async { while parts.join_next().await.is_some() {} }).await.is_err() {
+            tracing::warn!("some work did not end in time and will be taken up again at the next start");
+        }
+        let _ = self.queue.release_all().await;
+        self.queue.close();
+        Ok(end)
+    }
+
+    /// The only place that waits for signals and for the configuration to change.
+    async fn wait(
+        &self,
+        reloads: &mut mpsc::Receiver<oneshot::Sender<Result<(), String>>>,
+        (_watcher, mut changes): (Option<notify::RecommendedWatcher>, mpsc::Receiver<()>),
+    ) -> anyhow::Result<End> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(End::Stopped),
+                _ = interrupt.recv() => return Ok(End::Stopped),
+                _ = hangup.recv() => drop(self.reload()),
+                Some(()) = changes.recv() => {
+                    // An editor writes in several steps: look when it has come to rest.
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    while changes.try_recv().is_ok() {}
+                    let _ = self.reload();
+                }
+                Some(tell) = reloads.recv() => drop(tell.send(self.reload())),
+                _ = tick.tick() => if let Some(because) = self.queue.broken() {
+                    tracing::error!("the queue cannot be written, ending: {because}");
+                    return Ok(End::Broken(because));
+                } else {
+                    let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+                },
+            }
+        }
+    }
+
+    /// Reads the configuration again; one that is not in order changes nothing.
+    fn reload(&self) -> Result<(), String> {
+        let _ = sd_notify::notify(&[NotifyState::Reloading]);
+        let applied = Config::load(&self.places.config).map_err(|error| error.to_string()).and_then(Applied::new);
+        let result = applied.map(|applied| {
+            self.applied.send_replace(Arc::new(applied));
+        });
+        match &result {
+            Ok(()) => tracing::info!("took the configuration of {}", self.places.config.display()),
+            Err(because) => tracing::error!("kept the old configuration: {because}"),
+        }
+        self.note(|running| running.config_error = result.as_ref().err().cloned());
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        result
+    }
+
+    fn applied(&self) -> Arc<Applied> {
+        Arc::clone(&self.applied.borrow())
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Running)) {
+        change(&mut self.running.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn not_ready(&self) -> Option<String> {
+        self.running.read().unwrap_or_else(PoisonError::into_inner).not_ready.clone()
+    }
+
+    /// Resolves when the daemon is asked to stop.
+    fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stop = self.stop.subscribe();
+        async move { drop(stop.wait_for(|stop| *stop).await) }
+    }
+
+    /// The hooks' socket: systemd's if it gave us one, else our own.
+    fn listen(&self) -> anyhow::Result<UnixListener> {
+        let given = listenfd::ListenFd::from_env().take_unix_listener(0)?;
+        let listener = match given {
+            Some(listener) => listener,
+            None => bind(&self.places.socket, self.places.shared)?,
+        };
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+
+    /// Begins a part, and begins it again when it panics or fails.
+    fn begin<F>(
+        self: &Arc<Self>,
+        parts: &mut JoinSet<()>,
+        name: &'static str,
+        part: impl Fn(Arc<Shared>) -> std::io::Result<F> + Send + 'static,
+    ) where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let shared = Arc::clone(self);
+        parts.spawn(async move {
+            let mut pause = Duration::from_millis(100);
+            while !*shared.stop.borrow() {
+                let ended = match part(Arc::clone(&shared)) {
+                    Ok(future) => tokio::spawn(future).await.map_err(anyhow::Error::from).flatten(),
+                    Err(error) => Err(error.into()),
+                };
+                let Err(error) = ended else { return };
+                tracing::error!("the {name} part failed and is begun again: {error:#}");
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(30)),
+                    () = shared.stopped() => {}
+                }
+            }
+        });
+    }
+
+    fn serve(self: &Arc<Self>, parts: &mut JoinSet<()>, reload: mpsc::Sender<oneshot::Sender<Result<(), String>>>) {
+        self.begin(parts, "administration", move |shared| {
+            let office = Office {
+                queue: shared.queue.clone(),
+                running: Arc::clone(&shared.running),
+                reload: reload.clone(),
+                due: Arc::clone(&shared.due),
+            };
+            let socket = shared.places.admin_socket.clone();
+            Ok(async move { Ok(serve::run(office, &socket, shared.stopped()).await?) })
+        });
+    }
+
+    /// Watches the folder of the configuration: editors replace the file, so the file itself is not enough.
+    fn watch_config(&self) -> (Option<notify::RecommendedWatcher>, mpsc::Receiver<()>) {
+        let (changed, changes) = mpsc::channel(1);
+        let file = self.places.config.file_name().map(ToOwned::to_owned);
+        let handler = move |event: notify::Result<notify::Event>| {
+            let concerns = |event: &notify::Event| {
+                !event.kind.is_access() && event.paths.iter().any(|path| path.file_name() == file.as_deref())
+            };
+            if event.is_ok_and(|event| concerns(&event)) {
+                let _ = changed.try_send(());
+            }
+        };
+        let folder = self.places.config.parent().unwrap_or(Path::new("/"));
+        let watcher = notify::recommended_watcher(handler).and_then(|mut watcher| {
+            watcher.watch(folder, RecursiveMode::NonRecursive)?;
+            Ok(watcher)
+        });
+        if let Err(error) = &watcher {
+            tracing::warn!(
+                "changes of the configuration are not noticed by themselves, `agent daemon reload` tells: {error}"
+            );
+        }
+        (watcher.ok(), changes)
+    }
+
+    async fn say_recovered(&self) {
+        if let Ok(counts) = self.queue.counts(clock::now()).await {
+            let owed: u64 = counts.sites.iter().map(|site| site.ready).sum();
+            tracing::info!("started: {} events and {owed} entities are waiting", counts.events_queued);
+        }
+    }
+}
+
+/// Binds the hooks' socket in a folder others may enter, and lets everybody knock: the kernel says who it is.
+fn bind(socket: &Path, shared: bool) -> anyhow::Result<UnixListener> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    let folder = socket.parent().unwrap_or(Path::new("/"));
+    fs::DirBuilder::new().recursive(true).mode(if shared { 0o755 } else { 0o700 }).create(folder)?;
+    let _ = fs::remove_file(socket);
+    let listener = UnixListener::bind(socket)
+        .map_err(|error| anyhow::anyhow!("cannot listen at {}: {error}", socket.display()))?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(if shared { 0o666 } else { 0o600 }))?;
+    Ok(listener)
+}
+
+/// The exit status that fits the end of [`run`], after BSD's `sysexits`.
+pub fn exit_code(end: &anyhow::Result<End>) -> u8 {
+    match end {
+        Ok(End::Stopped) => 0,
+        Ok(End::Broken(_)) => 74,
+        Err(error) => match error.downcast_ref::<queue::Error>() {
+            Some(queue::Error::Locked { .. }) => 75,
+            Some(queue::Error::Damaged { .. } | queue::Error::Newer { .. }) => 65,
+            Some(queue::Error::Broken(_) | queue::Error::Full | queue::Error::File { .. }) => 74,
+            _ => 1,
+        },
+    }
+}
+
+/// Site states start from what is configured.
+fn site_states(config: &Config, known: &BTreeMap<String, serve::SiteState>) -> BTreeMap<String, serve::SiteState> {
+    let state = |site: &crate::send::Settings| {
+        let known = known.get(&site.name).cloned().unwrap_or_default();
+        (site.name.clone(), serve::SiteState { url: site.url.clone(), ..known })
+    };
+    config.site.iter().map(state).collect()
+}
+
+/// Where the daemon's own copy of the queue lies.
+fn snapshot_path(places: &Places) -> PathBuf {
+    places.state.join("queue.snapshot")
+}

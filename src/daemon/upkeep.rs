@@ -1,0 +1,154 @@
+//! What has to be done from time to time.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::Origin;
+use crate::queue::RepositoryRow;
+use crate::{clock, log, sync};
+
+use super::{Shared, line, snapshot_path};
+
+const TICK: Duration = Duration::from_secs(2);
+/// An intent that was not confirmed by then is looked into.
+const UNCONFIRMED_MS: i64 = 30_000;
+const DAY_MS: i64 = 86_400_000;
+const HOUR_MS: i64 = 3_600_000;
+
+/// When each thing was done last, by the clock of the day.
+struct Times {
+    scan: i64,
+    prune: i64,
+    snapshot: i64,
+}
+
+pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
+    let made = std::fs::metadata(snapshot_path(&shared.places)).and_then(|meta| meta.modified()).ok();
+    let age = made
+        .and_then(|made| made.elapsed().ok())
+        .map_or(DAY_MS, |age| i64::try_from(age.as_millis()).unwrap_or(DAY_MS));
+    let mut times = Times { scan: 0, prune: 0, snapshot: clock::now() - age };
+    let mut stopped = std::pin::pin!(shared.stopped());
+    loop {
+        look_at_disk(&shared);
+        shared.note(|running| running.log_lines_dropped = log::dropped());
+        check_intents(&shared).await?;
+        let now = clock::now();
+        let settings = shared.applied().config.queue.clone();
+        // Each daemon at its own moment within the tenth part of the period, so that many do not act at once.
+        let period = i64::from(shared.applied().config.daemon.scan_minutes.unwrap_or(10)) * 60_000;
+        let jitter = i64::from(std::process::id() % 100) * period / 1000;
+        if due(times.scan, now, period - jitter) {
+            times.scan = now;
+            scan(&shared).await?;
+        }
+        if due(times.prune, now, HOUR_MS) {
+            times.prune = now;
+            shared.queue.prune(now - i64::from(settings.keep_days) * DAY_MS).await?;
+        }
+        if due(times.snapshot, now, DAY_MS) {
+            times.snapshot = now;
+            if let Err(error) = shared.queue.snapshot(snapshot_path(&shared.places)).await {
+                tracing::warn!("could not copy the queue: {error}");
+            }
+        }
+        tokio::select! {
+            () = shared.scan.notified() => times.scan = 0,
+            () = tokio::time::sleep(TICK) => {}
+            () = &mut stopped => return Ok(()),
+        }
+    }
+}
+
+/// Whether a period has passed; a clock that was set back does not make it longer.
+fn due(last: i64, now: i64, period: i64) -> bool {
+    now < last || now - last >= period
+}
+
+/// Looks at the refs of repositories whose push was announced but not confirmed.
+async fn check_intents(shared: &Shared) -> anyhow::Result<()> {
+    let before = clock::now() - UNCONFIRMED_MS;
+    let waiting = shared.queue.unconfirmed(before).await?;
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let rows = shared.queue.repositories().await?;
+    for row in rows.into_iter().filter(|row| waiting.contains(&row.id)) {
+        let id = row.id.clone();
+        compare(shared, row).await?;
+        shared.queue.forget_intents(id, before).await?;
+    }
+    Ok(())
+}
+
+/// Compares the refs of every known repository with our snapshot.
+async fn scan(shared: &Shared) -> anyhow::Result<()> {
+    for row in shared.queue.repositories().await? {
+        compare(shared, row).await?;
+    }
+    Ok(())
+}
+
+/// What moved in a repository becomes an event; one that cannot be read is noted as trouble.
+async fn compare(shared: &Shared, row: RepositoryRow) -> anyhow::Result<()> {
+    let origin = Origin { id: row.id.clone(), git_dir: row.git_dir };
+    let tips = shared.queue.tips(row.id.clone()).await?;
+    let now = clock::now();
+    let looked = tokio::task::spawn_blocking(move || {
+        let repository = line::open(&origin)?;
+        let refs = repository.refs().map_err(|error| format!("the daemon cannot read its refs: {error}"))?;
+        forget_mark(origin.git_dir());
+        Ok::<_, String>((sync::differences(&origin, &refs, &tips, now), refs))
+    });
+    match looked.await? {
+        Err(trouble) => shared.queue.trouble(row.id, Some(trouble)).await?,
+        // Its refs of before its first event are its baseline: nothing happened to them.
+        Ok((_, refs)) if !row.met => shared.queue.baseline(row.id, refs, now).await?,
+        Ok((Some(event), _)) => {
+            tracing::info!("{} refs moved unseen in repository {}", event.updates.len(), row.id);
+            shared.queue.add(event, rustix::process::geteuid().as_raw(), now).await?;
+            shared.added.notify_one();
+        }
+        Ok((None, _)) => {}
+    }
+    Ok(())
+}
+
+/// Takes away the mark of a hook that could not hand over: its refs have been looked at.
+fn forget_mark(git_dir: &Path) {
+    let mark = git_dir.join("agent/dirty");
+    if mark.exists() {
+        tracing::warn!("{} had events that could not be stored; its refs were compared", git_dir.display());
+        let _ = std::fs::remove_file(mark);
+    }
+}
+
+/// Stops taking events before the disk is full, so that what is owed can still be settled.
+fn look_at_disk(shared: &Shared) {
+    let least = shared.applied().config.queue.min_free_mib << 20;
+    let short = rustix::fs::statvfs(&shared.places.state).ok().and_then(|disk| {
+        let free = disk.f_bavail * disk.f_frsize;
+        let least = least.min(disk.f_blocks * disk.f_frsize / 10);
+        let no_inodes = disk.f_files > 0 && disk.f_favail < 64;
+        match () {
+            () if disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) => {
+                Some("the disk of the queue is read-only".to_owned())
+            }
+            () if free < least => {
+                Some(format!("the disk of the queue has {} MiB left, {} MiB are kept free", free >> 20, least >> 20))
+            }
+            () if no_inodes => Some("the disk of the queue has no inodes left".to_owned()),
+            () => None,
+        }
+    });
+    shared.note(|running| {
+        if running.not_ready != short {
+            match &short {
+                Some(because) => tracing::error!("no events are taken: {because}"),
+                None => tracing::info!("events are taken again"),
+            }
+        }
+        running.not_ready = short;
+    });
+}

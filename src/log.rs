@@ -1,0 +1,154 @@
+//! What the program says of itself, to its standard error.
+//!
+//! One place takes secrets out: every secret that was loaded is replaced wherever it would appear.
+//! Writing never holds anything up: lines go to a thread through a bounded channel, and what does
+//! not fit is counted and said later.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{PoisonError, RwLock};
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::config::LogFormat;
+
+/// Begins logging for the rest of the process.
+pub fn start(format: LogFormat, filter: &str, journal: bool) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| format!("log = {filter:?}: {error}"))?;
+    let (sender, lines) = sync_channel(4096);
+    let spawned = std::thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&lines));
+    spawned.map_err(|error| format!("cannot start the log's thread: {error}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Lines { sender }).with_ansi(false);
+    let started = match format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => builder.event_format(Sentence { journal }).try_init(),
+    };
+    started.map_err(|error| error.to_string())
+}
+
+/// Keeps a value out of every line from now on.
+pub fn hide(secret: &str) {
+    if secret.len() >= 4 {
+        let mut secrets = SECRETS.write().unwrap_or_else(PoisonError::into_inner);
+        if !secrets.iter().any(|known| known == secret) {
+            secrets.push(secret.to_owned());
+        }
+    }
+}
+
+/// How many lines did not fit and were left out.
+pub fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Clone)]
+struct Lines {
+    sender: SyncSender<Vec<u8>>,
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line { sender: &self.sender, bytes: Vec::with_capacity(256) }
+    }
+}
+
+/// One event's line, sent off when it is complete.
+struct Line<'a> {
+    sender: &'a SyncSender<Vec<u8>>,
+    bytes: Vec<u8>,
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        let line = without_secrets(std::mem::take(&mut self.bytes));
+        if self.sender.try_send(line).is_err() {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn write_all(lines: &Receiver<Vec<u8>>) {
+    let mut said = 0;
+    while let Ok(line) = lines.recv() {
+        let mut out = std::io::stderr().lock();
+        let _ = out.write_all(&line);
+        let dropped = dropped();
+        if dropped > said {
+            let _ = writeln!(out, "{} lines of the log were left out because nobody read them", dropped - said);
+            said = dropped;
+        }
+    }
+}
+
+fn without_secrets(line: Vec<u8>) -> Vec<u8> {
+    let secrets = SECRETS.read().unwrap_or_else(PoisonError::into_inner);
+    if secrets.is_empty() {
+        return line;
+    }
+    let text = String::from_utf8_lossy(&line).into_owned();
+    secrets.iter().fold(text, |text, secret| text.replace(secret.as_str(), "[secret]")).into_bytes()
+}
+
+/// One sentence a line; with systemd's priorities when the journal listens, with a time when it does not.
+struct Sentence {
+    journal: bool,
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'static> FormatEvent<S, N> for Sentence {
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut line: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let level = *event.metadata().level();
+        match self.journal {
+            true => write!(line, "<{}>", priority(level))?,
+            false => write!(line, "{} {level:<5} ", crate::clock::show(crate::clock::now()))?,
+        }
+        context.format_fields(line.by_ref(), event)?;
+        writeln!(line)
+    }
+}
+
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s14_a_loaded_secret_never_reaches_a_line() {
+        hide("canary-secret-1");
+        let line = without_secrets(b"refused: Bearer canary-secret-1 was canary-secret-1\n".to_vec());
+        assert_eq!(line, b"refused: Bearer [secret] was [secret]\n");
+    }
+}
