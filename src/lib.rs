@@ -21,3 +21,4 @@ pub mod sandbox; // a Jira to try with
 pub mod config; // how people tune all of the above
 pub mod log; // what the program says of itself
 pub mod daemon; // the process that keeps the line moving
+pub mod cli; // the words a person may say

@@ -1,0 +1,226 @@
+//! `agent doctor`: what would stop an event on this machine, with the cure.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use serde::Serialize;
+
+use super::{Context, admin, show};
+use crate::config::{Config, Places};
+use crate::git::Repository;
+use crate::host::{self, Hindrance, Owner};
+use crate::queue;
+use crate::send::Jira;
+use crate::text::Untrusted;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Repositories to look at; default: the one we are in
+    repositories: Vec<PathBuf>,
+    /// Ask nothing of Jira
+    #[arg(long)]
+    offline: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One thing that was looked at.
+#[derive(Serialize)]
+struct Finding {
+    good: bool,
+    what: String,
+    /// What to do about it.
+    cure: Option<String>,
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode> {
+    let findings = look(arguments, context);
+    if arguments.json {
+        show::json(&findings)?;
+    } else {
+        let paint = show::Paint::new(context.environment.no_color);
+        for finding in &findings {
+            let mark = if finding.good { paint.good("ok  ") } else { paint.bad("BAD ") };
+            show::line(format_args!("{mark} {}", Untrusted::text(&finding.what)));
+            if let Some(cure) = &finding.cure {
+                show::line(format_args!("       -> {}", Untrusted::text(cure)));
+            }
+        }
+    }
+    Ok(if findings.iter().all(|finding| finding.good) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn look(arguments: &Arguments, context: &Context) -> Vec<Finding> {
+    let mut findings = vec![git_command()];
+    let path = context.config_path();
+    let config = match Config::load(&path) {
+        Ok(config) => config,
+        Err(error) => {
+            findings.push(bad(error.to_string(), "`agent link` makes a configuration; a typo is mended by hand"));
+            return findings;
+        }
+    };
+    findings.push(good(format!("the configuration {} is in order", path.display())));
+    let places = Places::new(&path, &config, &context.environment);
+    findings.extend(daemon(&places));
+    findings.extend(spool(&places));
+    findings.extend(sites(&config, context, arguments.offline));
+    let here = host::find_git_dir(Path::new(".")).ok().filter(|_| arguments.repositories.is_empty());
+    for path in arguments.repositories.iter().chain(&here) {
+        findings.extend(repository(path, &config));
+    }
+    findings
+}
+
+fn git_command() -> Finding {
+    match Command::new("git").arg("--version").output() {
+        Ok(output) => good(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        Err(error) => bad(format!("git cannot be started: {error}"), "install git, or put it on the PATH"),
+    }
+}
+
+fn daemon(places: &Places) -> Vec<Finding> {
+    let ready: anyhow::Result<bool> = admin::get(places, "/ready", &());
+    let answer = match ready {
+        Ok(_) => good("the daemon runs and takes events".to_owned()),
+        Err(error) => bad(
+            format!("{error}"),
+            "until then events wait in the spool; `agent daemon start`, or `systemctl start git-jira-agent`",
+        ),
+    };
+    let mut findings = vec![answer];
+    match std::fs::metadata(&places.socket) {
+        Ok(meta) if places.shared && meta.mode() & 0o002 == 0 => findings.push(bad(
+            format!("the hooks' socket {} is closed to other users", places.socket.display()),
+            "chmod 0666 it, or restart the socket unit: who is there is checked by the kernel",
+        )),
+        Ok(_) => findings.push(good(format!("the hooks' socket is {}", places.socket.display()))),
+        Err(error) => findings.push(bad(
+            format!("the hooks' socket {}: {error}", places.socket.display()),
+            "the daemon makes it when it starts",
+        )),
+    }
+    if let Some(pid) = queue::holder(&places.state) {
+        findings.push(good(format!("the queue in {} is held by process {pid}", places.state.display())));
+    }
+    findings
+}
+
+fn spool(places: &Places) -> Vec<Finding> {
+    let incoming = places.spool.join("incoming");
+    match std::fs::metadata(&incoming) {
+        Ok(meta) if meta.is_dir() && (!places.shared || meta.mode() & 0o7777 == 0o3733) => {
+            vec![good(format!("the spool is {}", incoming.display()))]
+        }
+        Ok(meta) => vec![bad(
+            format!("the spool {} has mode {:o}", incoming.display(), meta.mode() & 0o7777),
+            &format!(
+                "chmod 3733 {}: others may leave events there, and neither list nor read them",
+                incoming.display()
+            ),
+        )],
+        Err(error) => vec![bad(
+            format!("the spool {}: {error}", incoming.display()),
+            "the daemon makes it when it starts; without it events are lost to the hook while the daemon is down, and found again by comparing refs",
+        )],
+    }
+}
+
+fn sites(config: &Config, context: &Context, offline: bool) -> Vec<Finding> {
+    if config.site.is_empty() {
+        return vec![bad("no Jira is linked".to_owned(), "agent link")];
+    }
+    let credentials = context.environment.credentials_directory.as_deref();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let mut findings = Vec::new();
+    for site in &config.site {
+        let jira = match Jira::new(site, credentials, "doctor") {
+            Ok(jira) => jira,
+            Err(error) => {
+                findings
+                    .push(bad(format!("site {}: {error}", site.name), "`agent link` again, or mend the file it names"));
+                continue;
+            }
+        };
+        let Ok(runtime) = &runtime else { continue };
+        if offline {
+            findings.push(good(format!("site {}: its secret can be read", site.name)));
+            continue;
+        }
+        findings.push(match runtime.block_on(jira.try_out()) {
+            Ok(tried) => good(format!(
+                "site {} answers (cloud id {}) and takes development information",
+                site.name, tried.cloud_id
+            )),
+            Err(error) => bad(format!("site {}: {error}", site.name), "what is owed to it waits; nothing is lost"),
+        });
+    }
+    findings
+}
+
+fn repository(path: &Path, config: &Config) -> Vec<Finding> {
+    let git_dir = match host::find_git_dir(path) {
+        Ok(git_dir) => git_dir,
+        Err(error) => return vec![bad(error.to_string(), "name a repository")],
+    };
+    let shown = git_dir.display();
+    let mut findings = Vec::new();
+    match config.account_of(&git_dir) {
+        Some(account) => findings.push(good(format!("{shown} lies in account {}", account.name))),
+        None => findings.push(bad(
+            format!("{shown} lies in no account, so its events are refused"),
+            &format!("agent install {shown}"),
+        )),
+    }
+    match Repository::open(&git_dir).and_then(|repository| repository.id()) {
+        Ok(Some(id)) => findings.push(good(format!("it can be read, its id is {id}"))),
+        Ok(None) => findings.push(bad("it has no id yet".to_owned(), &format!("agent install {shown}"))),
+        Err(error) => {
+            findings.push(bad(format!("it cannot be read: {error}"), "let this user read it, or run as its owner"));
+        }
+    }
+    match host::inspect(&git_dir) {
+        Ok(hooks) => findings.extend(hooks.iter().map(|hook| hook_finding(hook, &git_dir))),
+        Err(error) => findings.push(bad(error.to_string(), "the reason says what helps")),
+    }
+    findings
+}
+
+fn hook_finding(hook: &host::HookState, git_dir: &Path) -> Finding {
+    let install = format!("agent install {}", git_dir.display());
+    let name = hook.name;
+    if let Some(hindrance) = hook.hindrances.first() {
+        return match hindrance {
+            Hindrance::NotExecutable => bad(
+                format!("{name} is not executable, so Git ignores it"),
+                &format!("chmod +x {}", hook.path.display()),
+            ),
+            Hindrance::HooksPathElsewhere(dir) => {
+                bad(format!("{name} is not run: core.hooksPath makes Git look in {}", dir.display()), &install)
+            }
+            Hindrance::AgentMissing(agent) => {
+                bad(format!("{name} calls {}, which cannot be run", agent.display()), &install)
+            }
+        };
+    }
+    match &hook.owner {
+        Owner::Ours { stale: true, .. } => bad(format!("{name} is of an older agent"), &install),
+        Owner::Ours { chained: true, .. } => good(format!("{name} fires, and the hook that was there runs after it")),
+        Owner::Ours { .. } => good(format!("{name} fires")),
+        Owner::Changed => bad(format!("{name} was edited"), "move it away, then install again"),
+        Owner::Foreign => {
+            bad(format!("{name} is somebody else's"), &format!("{install}: it goes on running, after ours"))
+        }
+        Owner::Absent => bad(format!("{name} is not there"), &install),
+    }
+}
+
+fn good(what: String) -> Finding {
+    Finding { good: true, what, cure: None }
+}
+
+fn bad(what: String, cure: &str) -> Finding {
+    Finding { good: false, what, cure: Some(cure.to_owned()) }
+}

@@ -1,0 +1,159 @@
+//! The answer in the push: one calm block, at most ten lines.
+
+use std::collections::BTreeMap;
+
+use crate::event::Event;
+use crate::git::Update;
+use crate::intake::{self, HandedOver, Outcome};
+use crate::parse::{IssueKey, Mentions, Rules};
+use crate::send;
+use crate::text::Untrusted;
+
+/// What a push is answered with.
+pub struct Answer<'a> {
+    pub event: &'a Event,
+    pub rules: &'a Rules,
+    pub site: Option<&'a send::Settings>,
+    pub handed: &'a Result<HandedOver, intake::Error>,
+}
+
+/// The most lines a push is answered with.
+const LINES: usize = 10;
+
+impl Answer<'_> {
+    /// The lines, without the `remote:` that Git puts before them. None when there is nothing to say.
+    pub fn lines(&self) -> Vec<String> {
+        let mut found = Found::default();
+        for update in &self.event.updates {
+            found.branch(update, self.rules);
+        }
+        for seen in &self.event.commits {
+            found.commit(&self.rules.message(&seen.commit.message));
+        }
+        if found.keys.is_empty() && found.rejected.is_empty() && !self.event.rest {
+            return Vec::new();
+        }
+        let details = self.details(&found);
+        let mut lines = vec![self.headline(&found)];
+        let room = LINES - 1;
+        let more = details.len().saturating_sub(room);
+        let shown = if more > 0 { room - 1 } else { room };
+        lines.extend(details.into_iter().take(shown));
+        if more > 0 {
+            lines.push(format!("  and {} lines more: `agent why <commit>` tells all", more + 1));
+        }
+        lines
+    }
+
+    fn headline(&self, found: &Found) -> String {
+        let rest =
+            if self.event.rest { "more commits than could be read here; the daemon reads the rest; " } else { "" };
+        let what = match (found.commits, found.branches) {
+            (0, 0) if found.keys.is_empty() => "no issue key found".to_owned(),
+            (commits, 0) => count(commits, "commit", "commits"),
+            (0, branches) => count(branches, "branch", "branches"),
+            (commits, branches) => {
+                format!("{}, {}", count(commits, "commit", "commits"), count(branches, "branch", "branches"))
+            }
+        };
+        let fate = match self.handed {
+            _ if found.keys.is_empty() && !self.event.rest => String::new(),
+            Ok(HandedOver::ToDaemon(reply)) => match &reply.outcome {
+                Outcome::Stored => " queued for Jira".to_owned(),
+                Outcome::Refused { because } | Outcome::Later { because } => {
+                    format!(" not linked: {}", Untrusted::text(because))
+                }
+            },
+            Ok(HandedOver::ToSpool { because }) => format!(" kept for Jira until the daemon is back ({because})"),
+            Err(_) => " found; nothing could store them now, they are linked at the next comparison of refs".to_owned(),
+        };
+        format!("jira: {rest}{what}{fate}")
+    }
+
+    fn details(&self, found: &Found) -> Vec<String> {
+        let mut lines: Vec<String> = found.keys.keys().map(|key| self.key_line(key)).collect();
+        if found.orders > 0 {
+            lines.push(format!("  {}: {}", count(found.orders, "command", "commands"), self.fate_of_orders()));
+        }
+        lines.extend(found.refused.iter().cloned());
+        lines.extend(
+            found.rejected.iter().map(|(text, because)| format!("  not linked: {} ({because})", Untrusted::text(text))),
+        );
+        if found.beyond > 0 {
+            lines.push(format!("  {} keys past the first 100 of an entity are left out", found.beyond));
+        }
+        lines
+    }
+
+    fn key_line(&self, key: &IssueKey) -> String {
+        match self.site {
+            Some(site) => format!("  {key}  {}/browse/{key}", site.url),
+            None => format!("  {key}"),
+        }
+    }
+
+    fn fate_of_orders(&self) -> &'static str {
+        match self.site.map(|site| site.executor) {
+            Some(send::Executor::Jira) => "Jira carries them out",
+            Some(send::Executor::Agent) => "noted; carrying them out is not available yet",
+            _ => "switched off here",
+        }
+    }
+}
+
+/// What `commit-msg` says about a message: look-alikes, refused commands, and nothing when all is well.
+pub fn of_message(mentions: &Mentions) -> Vec<String> {
+    let mut found = Found::default();
+    found.commit(mentions);
+    let rejected = found
+        .rejected
+        .iter()
+        .map(|(text, because)| format!("jira: {} links nothing ({because})", Untrusted::text(text)));
+    found.refused.iter().map(|line| format!("jira:{line}")).chain(rejected).take(LINES).collect()
+}
+
+#[derive(Default)]
+struct Found {
+    commits: usize,
+    branches: usize,
+    orders: usize,
+    beyond: usize,
+    keys: BTreeMap<IssueKey, ()>,
+    rejected: BTreeMap<String, String>,
+    refused: Vec<String>,
+}
+
+impl Found {
+    fn commit(&mut self, mentions: &Mentions) {
+        self.commits += usize::from(!mentions.keys.is_empty());
+        self.orders += mentions.orders.len();
+        for refused in &mentions.refused {
+            let instead = refused.instead.as_deref().map(|text| format!("; write {}", Untrusted::text(text)));
+            let command = Untrusted::text(&refused.command);
+            self.refused.push(format!(
+                "  #{command} is not understood: {}{}",
+                refused.because,
+                instead.unwrap_or_default()
+            ));
+        }
+        self.mentions(mentions);
+    }
+
+    fn branch(&mut self, update: &Update, rules: &Rules) {
+        if update.name.is_branch() {
+            let mentions = rules.branch(update.name.short());
+            self.branches += usize::from(!mentions.keys.is_empty());
+            self.mentions(&mentions);
+        }
+    }
+
+    fn mentions(&mut self, mentions: &Mentions) {
+        self.beyond += mentions.beyond;
+        self.keys.extend(mentions.keys.iter().map(|found| (found.key.clone(), ())));
+        self.rejected.extend(mentions.rejected.iter().map(|look| (look.text.clone(), look.because.to_string())));
+    }
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}

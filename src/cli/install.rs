@@ -1,0 +1,132 @@
+//! `agent install` and `agent uninstall`: hooks into a repository, and out again.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{Context, show};
+use crate::config::Config;
+use crate::git::Repository;
+use crate::host::{self, HookChange, Identity, Installed, Outcome, Place};
+
+#[derive(clap::Args)]
+pub struct Install {
+    /// A bare repository, or a clone; default: the one we are in
+    path: Option<PathBuf>,
+    /// The account it belongs to; default: the one whose root is above it, else a new one for it alone
+    #[arg(long)]
+    account: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub struct Uninstall {
+    /// A bare repository, or a clone; default: the one we are in
+    path: Option<PathBuf>,
+    /// Forget the repository's id too: what Jira knows of it will be another repository's
+    #[arg(long)]
+    forget: bool,
+}
+
+pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
+    let git_dir = host::find_git_dir(&word.path.unwrap_or_else(|| PathBuf::from(".")))?;
+    let (config, places) = context.config()?;
+    let config = into_account(config, &places.config, &git_dir, word.account.as_deref())?;
+    let installed = host::install(&git_dir, &std::env::current_exe()?)?;
+    let repository = Repository::open(&installed.git_dir)?;
+    let id = match repository.id()? {
+        Some(id) => id,
+        None => host::give_id(&repository)?,
+    };
+    if context.chosen.is_some() {
+        host::set_config(&repository, &places.config)?;
+    }
+    let _ = crate::git::Told::of(&repository).begin(&[]);
+    say(&installed, &id, &config);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn uninstall(word: Uninstall) -> anyhow::Result<ExitCode> {
+    let git_dir = host::find_git_dir(&word.path.unwrap_or_else(|| PathBuf::from(".")))?;
+    let uninstalled = host::uninstall(&git_dir, word.forget)?;
+    if uninstalled.hooks.is_empty() {
+        show::line(format_args!("{} has no hooks of ours", git_dir.display()));
+    }
+    let mut whole = true;
+    for (path, outcome) in &uninstalled.hooks {
+        match outcome {
+            Outcome::Removed => show::line(format_args!("removed {}", path.display())),
+            Outcome::Restored => show::line(format_args!("{} is the hook it was before", path.display())),
+            Outcome::Left { because } => {
+                whole = false;
+                show::line(format_args!("left {}: {because}", path.display()));
+            }
+        }
+    }
+    match uninstalled.identity {
+        Identity::Kept => {}
+        Identity::Forgotten { as_before: true } => show::line("its id is forgotten, its config is as it was"),
+        Identity::Forgotten { as_before: false } => show::line("its id is forgotten"),
+    }
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Makes sure that the repository lies in an account: its events are taken only then.
+fn into_account(config: Config, path: &Path, git_dir: &Path, wanted: Option<&str>) -> anyhow::Result<Config> {
+    match (config.account_of(git_dir), wanted) {
+        (Some(found), None) => {
+            show::line(format_args!("it belongs to account {} ({})", found.name, found.root.display()));
+            return Ok(config);
+        }
+        (Some(found), Some(name)) if found.name == name => return Ok(config),
+        (Some(found), Some(name)) => {
+            anyhow::bail!("it lies in account {} ({}), not in {name}", found.name, found.root.display())
+        }
+        (None, Some(name)) if config.account.iter().any(|account| account.name == name) => {
+            anyhow::bail!("it does not lie below the root of account {name}")
+        }
+        (None, _) => {}
+    }
+    let name = wanted.map_or_else(|| own_name(git_dir, &config), str::to_owned);
+    let root = if git_dir.ends_with(".git") && git_dir.file_name().is_some_and(|name| name == ".git") {
+        git_dir.parent().unwrap_or(git_dir)
+    } else {
+        git_dir
+    };
+    let config = super::link::add_account(path, &name, root, None)?;
+    show::line(format_args!("made account {name} for it in {}", path.display()));
+    Ok(config)
+}
+
+/// A name for an account of one repository, after the repository.
+fn own_name(git_dir: &Path, config: &Config) -> String {
+    let named = if git_dir.file_name().is_some_and(|name| name == ".git") {
+        git_dir.parent().unwrap_or(git_dir)
+    } else {
+        git_dir
+    };
+    let stem = named.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let taken = |name: &str| config.account.iter().any(|account| account.name == name);
+    let numbered = (2..).map(|n| format!("{stem}-{n}"));
+    std::iter::once(stem.clone()).chain(numbered).find(|name| !taken(name)).expect("numbers do not end")
+}
+
+fn say(installed: &Installed, id: &str, config: &Config) {
+    for hook in &installed.hooks {
+        let state = match hook.state {
+            HookChange::Put => "installed",
+            HookChange::AlreadyThere => "was there already",
+            HookChange::Renewed => "renewed",
+        };
+        let chained = if hook.chained { ", the hook that was there runs after it" } else { "" };
+        show::line(format_args!("{} {state}{chained}", hook.name));
+    }
+    show::line(format_args!("they are in {}; the repository has the id {id}", installed.hooks_dir.display()));
+    match installed.place {
+        Place::Server => show::line("from now on a push to it says what it links"),
+        Place::Clone => {
+            show::line("from now on a commit says what is wrong with its keys, and a push says what it links");
+        }
+    }
+    if config.site.is_empty() {
+        show::line("no Jira is linked yet: `agent link` does that, and the events wait until then");
+    }
+}

@@ -1,0 +1,162 @@
+//! The words a person may say, one file a word.
+//!
+//! Exit status: 0 done · 1 it failed, the reason is on standard error · 2 the words are off ·
+//! 65 the queue is damaged or newer than this agent · 69 the daemon does not answer · 74 the disk
+//! cannot be written · 75 another daemon runs · 78 the configuration is not in order.
+
+mod admin;
+mod daemon;
+mod demo;
+mod doctor;
+mod hook;
+mod install;
+mod link;
+mod parse;
+mod queue;
+mod sandbox;
+mod show;
+mod status;
+mod why;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{self, Config, Environment, Places};
+
+/// Shows Git work in Jira: a hook, a local daemon, and an answer in every push.
+#[derive(Parser)]
+#[command(
+    name = "agent",
+    display_name = "git-jira-agent",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+struct Arguments {
+    /// The configuration file; default /etc/git-jira-agent/config.toml, else ~/.config/git-jira-agent/config.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    word: Word,
+}
+
+#[derive(Subcommand)]
+enum Word {
+    /// Tell the whole story in a temporary folder, with a Jira of its own
+    Demo(demo::Arguments),
+    /// Link a Jira site: which Jira, which credential; both are tried before they are saved
+    Link(link::Arguments),
+    /// Put hooks into a repository
+    Install(install::Install),
+    /// Take away the hooks that install put, and nothing else
+    Uninstall(install::Uninstall),
+    /// Show on one screen how everything does, and what to do about it
+    Status(status::Arguments),
+    /// Show the way of a commit, an issue or a branch from Git to Jira
+    Why(why::Arguments),
+    /// Show what a message would do, without doing it
+    Parse(parse::Arguments),
+    /// Look at what Jira is owed, and try it again or give it up
+    #[command(subcommand)]
+    Queue(queue::Word),
+    /// Find what would stop an event on this machine, and say the cure
+    Doctor(doctor::Arguments),
+    /// Run, start, stop and reload the daemon
+    #[command(subcommand)]
+    Daemon(daemon::Word),
+    /// Run a Jira to try with
+    Sandbox(sandbox::Arguments),
+    /// Print completions for a shell
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page
+    Man,
+    /// What Git runs; not for people
+    #[command(hide = true)]
+    Hook(hook::Arguments),
+}
+
+/// What every word gets.
+struct Context {
+    chosen: Option<PathBuf>,
+    environment: Environment,
+}
+
+/// An error with an exit status of its own.
+#[derive(Debug)]
+struct Exit {
+    code: u8,
+    because: String,
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.because)
+    }
+}
+
+impl std::error::Error for Exit {}
+
+impl Context {
+    fn config_path(&self) -> PathBuf {
+        Places::config_path(self.chosen.as_deref(), &self.environment)
+    }
+
+    fn config(&self) -> anyhow::Result<(Config, Places)> {
+        let path = self.config_path();
+        let config = Config::load(&path)?;
+        let places = Places::new(&path, &config, &self.environment);
+        Ok((config, places))
+    }
+}
+
+/// Runs the word on the command line.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let context = Context { chosen: arguments.config, environment: Environment::read() };
+    let result = match arguments.word {
+        Word::Hook(word) => return hook::run(word, context.chosen, context.environment),
+        Word::Daemon(word) => daemon::run(word, context),
+        Word::Demo(word) => demo::run(word, context.environment.path.unwrap_or_default()),
+        Word::Link(word) => link::run(word, &context),
+        Word::Install(word) => install::install(word, &context),
+        Word::Uninstall(word) => install::uninstall(word),
+        Word::Status(word) => status::run(word, &context),
+        Word::Why(word) => why::run(&word, &context),
+        Word::Parse(word) => parse::run(&word, &context),
+        Word::Queue(word) => queue::run(word, &context),
+        Word::Doctor(word) => doctor::run(&word, &context),
+        Word::Sandbox(word) => sandbox::run(word),
+        Word::Completions { shell } => completions(shell),
+        Word::Man => man(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            show::error(&error);
+            ExitCode::from(code_of(&error))
+        }
+    }
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    if let Some(exit) = error.downcast_ref::<Exit>() {
+        return exit.code;
+    }
+    if error.is::<config::Error>() { 78 } else { 1 }
+}
+
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "agent", &mut script);
+    show::bytes(&script);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn man() -> anyhow::Result<ExitCode> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
+    show::bytes(&page);
+    Ok(ExitCode::SUCCESS)
+}

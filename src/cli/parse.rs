@@ -1,0 +1,135 @@
+//! `agent parse`: what a message would do, without doing it.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use serde_json::json;
+
+use super::{Context, show};
+use crate::config::Config;
+use crate::git::{Oid, Repository};
+use crate::host;
+use crate::parse::{Mentions, Mode, Rules, Verb, strict};
+use crate::text::Untrusted;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A commit or a range of commits; default: the message on standard input
+    commit: Option<String>,
+    /// Answer as Jira's DVCS connector does
+    #[arg(long)]
+    strict: bool,
+    /// Messages on standard input end with NUL
+    #[arg(short = 'z')]
+    nul: bool,
+    /// Print one JSON object for each message
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode> {
+    let rules = rules(arguments, context)?;
+    for message in messages(arguments)? {
+        match (arguments.json, arguments.strict) {
+            (true, true) => show::line(serde_json::to_string(&strict::message(&message))?),
+            (true, false) => show::line(serde_json::to_string(&as_json(&rules.message(&message), &message))?),
+            (false, _) => explain(&rules.message(&message), &message),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The rules of the configuration, or the built-in ones where there is none yet.
+fn rules(arguments: &Arguments, context: &Context) -> anyhow::Result<Rules> {
+    let path = context.config_path();
+    let config = if path.exists() { Config::load(&path)? } else { Config::default() };
+    let mut settings = config.parse.clone();
+    if arguments.strict {
+        settings.mode = Mode::Strict;
+    }
+    let site = host::find_git_dir(&PathBuf::from(".")).ok().and_then(|git_dir| {
+        let account = config.account_of(&git_dir)?;
+        config.site_of(account)
+    });
+    let projects = site.or(config.site.first()).map(|site| site.projects.iter().cloned().collect());
+    let projects = projects.filter(|projects: &std::collections::BTreeSet<String>| !projects.is_empty());
+    Ok(Rules::new(&settings, projects)?)
+}
+
+fn messages(arguments: &Arguments) -> anyhow::Result<Vec<Vec<u8>>> {
+    if let Some(commits) = &arguments.commit {
+        let repository = Repository::open(&host::find_git_dir(&PathBuf::from("."))?)?;
+        return resolve(commits)?.into_iter().map(|id| Ok(repository.commit(id)?.message)).collect();
+    }
+    let mut input = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut input)?;
+    if !arguments.nul {
+        return Ok(vec![input]);
+    }
+    let mut messages: Vec<Vec<u8>> = input.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+    if messages.last().is_some_and(Vec::is_empty) {
+        messages.pop();
+    }
+    Ok(messages)
+}
+
+/// The commits that a person names in Git's own ways: one, or a range such as `HEAD~3..`.
+fn resolve(commits: &str) -> anyhow::Result<Vec<Oid>> {
+    let mut git = Command::new("git");
+    git.args(["rev-list", "--reverse"]);
+    if !commits.contains("..") {
+        git.arg("--no-walk");
+    }
+    let output = git.args(["--end-of-options", commits, "--"]).output()?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| Ok(line.parse()?)).collect()
+}
+
+fn as_json(mentions: &Mentions, message: &[u8]) -> serde_json::Value {
+    let reasons: Vec<_> = mentions.rejected.iter().map(|look| look.because.to_string()).collect();
+    let refusals: Vec<_> = mentions.refused.iter().map(|refused| refused.because.to_string()).collect();
+    json!({ "mentions": mentions, "rejected_because": reasons, "refused_because": refusals, "bytes": message.len() })
+}
+
+fn explain(mentions: &Mentions, message: &[u8]) {
+    let subject = message.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    show::line(format_args!("{}", Untrusted(subject)));
+    for found in &mentions.keys {
+        show::line(format_args!("  links {} (bytes {}-{})", found.key, found.at.start, found.at.end));
+    }
+    if mentions.beyond > 0 {
+        show::line(format_args!("  {} keys past the first 100 link nothing", mentions.beyond));
+    }
+    for order in &mentions.orders {
+        show::line(format_args!("  on {}: {}", order.key, meaning(&order.verb)));
+    }
+    for refused in &mentions.refused {
+        let key = refused.key.as_ref().map(|key| format!("on {key}: ")).unwrap_or_default();
+        show::line(format_args!("  {key}#{} is not done: {}", Untrusted::text(&refused.command), refused.because));
+        if let Some(instead) = &refused.instead {
+            show::line(format_args!("    this would have worked: {}", Untrusted::text(instead)));
+        }
+    }
+    for look in &mentions.rejected {
+        show::line(format_args!("  {} links nothing: {}", Untrusted::text(&look.text), look.because));
+    }
+    if mentions.keys.is_empty() && mentions.rejected.is_empty() {
+        show::line("  no issue key");
+    }
+}
+
+fn meaning(verb: &Verb) -> String {
+    let with = |comment: &str| match comment {
+        "" => String::new(),
+        comment => format!(", with the comment “{}”", Untrusted::text(comment)),
+    };
+    match verb {
+        Verb::Comment { text } => format!("comment “{}”", Untrusted::text(text)),
+        Verb::Time { spent, comment } => format!("log {spent} of work{}", with(comment)),
+        Verb::Transition { name, comment } => format!("transition “{}”{}", Untrusted::text(name), with(comment)),
+        Verb::Assign { to } => format!("assign to {}", Untrusted::text(to)),
+        Verb::Label { labels } => format!("label {}", Untrusted::text(&labels.join(", "))),
+        Verb::FixVersion { name } => format!("fix version {}", Untrusted::text(name)),
+    }
+}

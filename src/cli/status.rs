@@ -1,0 +1,138 @@
+//! `agent status`: one screen, and what to do about it.
+
+use std::process::ExitCode;
+
+use super::{Context, admin, show};
+use crate::clock;
+use crate::queue::SiteCounts;
+use crate::serve::{SiteState, Status};
+use crate::text::Untrusted;
+
+use show::Paint;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<ExitCode> {
+    let (config, places) = context.config()?;
+    let status: Status = admin::get(&places, "/status", &())?;
+    if arguments.json {
+        show::json(&status)?;
+        return Ok(code(&status));
+    }
+    let paint = Paint::new(context.environment.no_color);
+    head(&status, paint);
+    for (name, site) in &status.running.sites {
+        let counts = status.queue.sites.iter().find(|counts| counts.site == *name);
+        site_lines(name, site, counts, paint);
+    }
+    for account in &config.account {
+        let count = status.repositories.iter().filter(|repository| account.covers(repository.path.as_ref())).count();
+        let site = config.site_of(account).map_or("no site", |site| &site.name);
+        show::line(format_args!(
+            "account {} ({}) -> {site}: {count} repositories have sent events",
+            account.name,
+            account.root.display()
+        ));
+    }
+    for repository in status.repositories.iter().filter(|repository| repository.trouble.is_some()).take(10) {
+        let trouble = repository.trouble.as_deref().unwrap_or_default();
+        show::line(paint.warn(format_args!(
+            "repository {}: {}",
+            Untrusted::text(&repository.path),
+            Untrusted::text(trouble)
+        )));
+    }
+    advice(&status, paint);
+    Ok(code(&status))
+}
+
+fn head(status: &Status, paint: Paint) {
+    let running = &status.running;
+    let now = clock::now();
+    let since = clock::span(now - running.started_at);
+    show::line(format_args!("daemon {} runs as process {} since {since}", running.version, running.pid));
+    match &running.not_ready {
+        Some(because) => show::line(paint.bad(format_args!("  takes no events: {because}"))),
+        None => show::line(paint.good("  takes events")),
+    }
+    let queue = &status.queue;
+    let oldest =
+        queue.oldest_ms.map(|ms| format!(", the oldest for {}", clock::span(ms.cast_signed()))).unwrap_or_default();
+    show::line(format_args!("  {} events to be read{oldest}; {} intents open", queue.events_queued, queue.intents));
+    if running.spool.incoming + running.spool.corrupt > 0 {
+        show::line(paint.warn(format_args!(
+            "  spool: {} to be picked up, {} corrupt",
+            running.spool.incoming, running.spool.corrupt
+        )));
+    }
+    if let Some(because) = &running.config_error {
+        show::line(paint.bad(format_args!("  runs with the configuration from before: {because}")));
+    }
+}
+
+fn site_lines(name: &str, site: &SiteState, counts: Option<&SiteCounts>, paint: Paint) {
+    show::line(format_args!("site {} {}", paint.strong(name), site.url));
+    match &site.resting {
+        Some(rest) => {
+            let until = rest.until.map_or("until its secret or the configuration changes".to_owned(), |at| {
+                format!("until {}", clock::show(at))
+            });
+            show::line(paint.bad(format_args!("  rests {until}: {}", Untrusted::text(&rest.because))));
+        }
+        None => show::line(paint.good("  is told")),
+    }
+    let none = SiteCounts::default();
+    let counts = counts.unwrap_or(&none);
+    show::line(format_args!(
+        "  {} told, {} due, {} wait for a key, {} parked",
+        counts.settled, counts.ready, counts.unknown, counts.parked
+    ));
+    let mut latency = site.recent_latency_ms.clone();
+    latency.sort_unstable();
+    if let (Some(middle), Some(last)) = (latency.get(latency.len() / 2), latency.last()) {
+        show::line(paint.faint(format_args!(
+            "  from event to accepted: {middle} ms in the middle, {last} ms at most, of the last {}",
+            latency.len()
+        )));
+    }
+}
+
+fn advice(status: &Status, paint: Paint) {
+    let parked: u64 = status.queue.sites.iter().map(|site| site.parked).sum();
+    if parked > 0 {
+        show::line(paint.warn(format_args!(
+            "{parked} parked: `agent queue list --state parked` shows why, `agent queue retry` tries again"
+        )));
+    }
+    if status.queue.events_dead > 0 {
+        show::line(paint.warn(format_args!(
+            "{} events could not be read: `agent queue events --state dead` shows why, `agent queue retry` tries again",
+            status.queue.events_dead
+        )));
+    }
+    if status.running.sites.is_empty() {
+        show::line("no Jira is linked yet: `agent link` does that");
+    }
+    if status.running.spool.corrupt > 0 {
+        show::line(
+            paint.warn("files in the spool's `corrupt` folder could not be read; look at them, then delete them"),
+        );
+    }
+}
+
+/// 0 when all is well, 1 when somebody should look.
+fn code(status: &Status) -> ExitCode {
+    let resting = status.running.sites.values().any(|site| site.resting.is_some());
+    let parked = status.queue.sites.iter().any(|site| site.parked > 0);
+    let bad = resting
+        || parked
+        || status.running.not_ready.is_some()
+        || status.running.config_error.is_some()
+        || status.queue.events_dead > 0;
+    if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,93 @@
+//! `agent why`: the way of a commit, an issue or a branch, from Git to Jira.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{Context, admin, show};
+use crate::clock;
+use crate::entity::branch_id;
+use crate::queue::EntityRow;
+use crate::serve::{Why, WhyEvent};
+use crate::text::Untrusted;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A commit (its id or the beginning), an issue key, or a branch
+    what: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct What<'a> {
+    what: &'a str,
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode> {
+    let (_, places) = context.config()?;
+    let mut why: Why = admin::get(&places, "/why", &What { what: &arguments.what })?;
+    if why.entities.is_empty() {
+        why = admin::get(&places, "/why", &What { what: &branch_id(arguments.what.as_bytes()) })?;
+    }
+    if arguments.json {
+        show::json(&why)?;
+    } else {
+        tell(&why, &arguments.what);
+    }
+    Ok(if why.entities.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn tell(why: &Why, what: &str) {
+    if why.entities.is_empty() {
+        show::line(format_args!(
+            "Jira was never owed anything about {}: no event named it with an issue key",
+            Untrusted::text(what)
+        ));
+        show::line(
+            "  `agent parse COMMIT` shows which keys its message holds; `agent queue events` lists what hooks handed over",
+        );
+    }
+    for entity in &why.entities {
+        show::line(format_args!("{} {}", entity.kind, entity.id));
+        if let Some(event) = why.events.iter().find(|event| event.row.id == entity.event) {
+            came(event);
+        }
+        show::line(format_args!("  keys      {}", entity.keys.join(", ")));
+        show::line(format_args!(
+            "  queued    {} for site {} as number {}",
+            clock::show(entity.added_at),
+            entity.site,
+            entity.sequence
+        ));
+        show::line(format_args!("  Jira      {}", fate(entity)));
+    }
+}
+
+fn came(event: &WhyEvent) {
+    let how = if event.row.kind == "found" { "found by comparing refs" } else { "pushed" };
+    show::line(format_args!(
+        "  event     {} {how} at {} by user {}",
+        event.row.id,
+        clock::show(event.at),
+        event.row.uid
+    ));
+    show::line(format_args!("  in        {}", Untrusted::text(&event.path)));
+    for update in event.updates.iter().take(5) {
+        show::line(format_args!("  moved     {update}"));
+    }
+}
+
+fn fate(entity: &EntityRow) -> String {
+    let note = entity.note.as_deref().map(|note| format!(": {}", Untrusted::text(note))).unwrap_or_default();
+    let now = clock::now();
+    match (entity.state.as_str(), entity.settled_at) {
+        ("settled", Some(at)) => {
+            format!("has it since {} (after {}){note}", clock::show(at), clock::span(at - entity.added_at))
+        }
+        ("parked", _) => format!("does not take it; waits for a person{note}"),
+        (_, _) if entity.ready_at > now => format!("is told again in {}{note}", clock::span(entity.ready_at - now)),
+        _ => format!("is told next{note}"),
+    }
+}
