@@ -274,7 +274,8 @@ impl Environment {
     }
 }
 
-const SYSTEM: &str = "/etc/git-jira-agent/config.toml";
+/// The configuration of the system's service.
+pub const SYSTEM: &str = "/etc/git-jira-agent/config.toml";
 
 const MOST_PUSH_OPTIONS: usize = 100;
 

@@ -177,8 +177,9 @@ pub fn branch_gone(name: &RefName, keys: &[IssueKey], home: &Home) -> NewEntity 
 }
 
 /// The end of a repository and of all that Jira was told about it.
-pub fn repository_gone(id: &str, home: &Home) -> NewEntity {
-    entity(EntityKind::Repository, id.to_owned(), &[], Told { face: home.face(), body: Body::Gone })
+pub fn repository_gone(id: &str) -> NewEntity {
+    let face = Face { name: id.to_owned(), url: String::new() };
+    entity(EntityKind::Repository, id.to_owned(), &[], Told { face, body: Body::Gone })
 }
 
 /// The id of a branch in Jira, which allows letters, digits and `~ . - _` and keeps it for ever.
@@ -193,6 +194,17 @@ pub fn branch_id(name: &[u8]) -> String {
         name if name.len() <= 511 => format!("~{}", hex(name)),
         name => format!("~sha256-{}", hex(&Sha256::digest(name))),
     }
+}
+
+/// The name of the branch with this id, where the id tells it.
+pub fn branch_name(id: &str) -> Option<Vec<u8>> {
+    let digits = match id.strip_prefix('~') {
+        Some(digits) if !digits.starts_with("sha256-") => digits,
+        Some(_) => return None,
+        None => return Some(id.as_bytes().to_vec()),
+    };
+    let pair = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+    (0..digits.len()).step_by(2).map(pair).collect()
 }
 
 fn entity(kind: EntityKind, id: String, keys: &[IssueKey], told: Told) -> NewEntity {
@@ -259,6 +271,7 @@ mod tests {
             (b"\xff", "~ff".to_owned()),
         ] {
             assert_eq!(branch_id(name), id);
+            assert_eq!(branch_name(&id).as_deref(), Some(name));
         }
         let long = branch_id(&[b'/'; 600]);
         assert!(long.starts_with("~sha256-") && long.len() <= 1024, "{long}");

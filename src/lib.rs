@@ -5,6 +5,7 @@
 //! fuzz targets and benchmarks need one; nobody is promised its interface.
 
 pub mod text; // bytes from outside, made safe to show
+pub mod secret; // values that must never appear
 pub mod failpoint; // where a test lets the process die
 pub mod clock; // the time of day
 pub mod git; // what happened in a repository

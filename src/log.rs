@@ -1,13 +1,11 @@
 //! What the program says of itself, to its standard error.
 //!
-//! One place takes secrets out: every secret that was loaded is replaced wherever it would appear.
-//! Writing never holds anything up: lines go to a thread through a bounded channel, and what does
-//! not fit is counted and said later.
+//! Secrets that were loaded are taken out of every line. Writing never holds anything up: lines go
+//! to a thread through a bounded channel, and what does not fit is counted and said later.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{PoisonError, RwLock};
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -16,6 +14,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter}
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::LogFormat;
+use crate::secret;
 
 /// Begins logging for the rest of the process.
 pub fn start(format: LogFormat, filter: &str, journal: bool) -> Result<(), String> {
@@ -31,22 +30,11 @@ pub fn start(format: LogFormat, filter: &str, journal: bool) -> Result<(), Strin
     started.map_err(|error| error.to_string())
 }
 
-/// Keeps a value out of every line from now on.
-pub fn hide(secret: &str) {
-    if secret.len() >= 4 {
-        let mut secrets = SECRETS.write().unwrap_or_else(PoisonError::into_inner);
-        if !secrets.iter().any(|known| known == secret) {
-            secrets.push(secret.to_owned());
-        }
-    }
-}
-
 /// How many lines did not fit and were left out.
 pub fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Clone)]
@@ -81,7 +69,7 @@ impl Write for Line<'_> {
 
 impl Drop for Line<'_> {
     fn drop(&mut self) {
-        let line = without_secrets(std::mem::take(&mut self.bytes));
+        let line = secret::without(std::mem::take(&mut self.bytes));
         if self.sender.try_send(line).is_err() {
             DROPPED.fetch_add(1, Ordering::Relaxed);
         }
@@ -99,15 +87,6 @@ fn write_all(lines: &Receiver<Vec<u8>>) {
             said = dropped;
         }
     }
-}
-
-fn without_secrets(line: Vec<u8>) -> Vec<u8> {
-    let secrets = SECRETS.read().unwrap_or_else(PoisonError::into_inner);
-    if secrets.is_empty() {
-        return line;
-    }
-    let text = String::from_utf8_lossy(&line).into_owned();
-    secrets.iter().fold(text, |text, secret| text.replace(secret.as_str(), "[secret]")).into_bytes()
 }
 
 /// One sentence a line; with systemd's priorities when the journal listens, with a time when it does not.
@@ -138,17 +117,5 @@ fn priority(level: Level) -> u8 {
         Level::WARN => 4,
         Level::INFO => 6,
         _ => 7,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn s14_a_loaded_secret_never_reaches_a_line() {
-        hide("canary-secret-1");
-        let line = without_secrets(b"refused: Bearer canary-secret-1 was canary-secret-1\n".to_vec());
-        assert_eq!(line, b"refused: Bearer [secret] was [secret]\n");
     }
 }

@@ -1,12 +1,15 @@
 //! `agent install` and `agent uninstall`: hooks into a repository, and out again.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{Context, show};
-use crate::config::Config;
+use super::{Context, admin, show};
+use crate::config::{Config, Places};
 use crate::git::Repository;
 use crate::host::{self, HookChange, Identity, Installed, Outcome, Place};
+use crate::intake;
+use crate::serve::{Changed, Forget};
 
 #[derive(clap::Args)]
 pub struct Install {
@@ -21,7 +24,7 @@ pub struct Install {
 pub struct Uninstall {
     /// A bare repository, or a clone; default: the one we are in
     path: Option<PathBuf>,
-    /// Forget the repository's id too: what Jira knows of it will be another repository's
+    /// Take everything about it out of Jira as well, and forget its id; needs the daemon
     #[arg(long)]
     forget: bool,
 }
@@ -29,6 +32,7 @@ pub struct Uninstall {
 pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
     let git_dir = host::find_git_dir(&word.path.unwrap_or_else(|| PathBuf::from(".")))?;
     let (config, places) = context.config()?;
+    make_spool(&places)?;
     let config = into_account(config, &places.config, &git_dir, word.account.as_deref())?;
     let installed = host::install(&git_dir, &std::env::current_exe()?)?;
     let repository = Repository::open(&installed.git_dir)?;
@@ -40,12 +44,23 @@ pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
         host::set_config(&repository, &places.config)?;
     }
     let _ = crate::git::Told::of(&repository).begin(&[]);
+    if !places.shared {
+        // The drop-box of one person's own agent; a shared one is the service's to make.
+        let _ = crate::intake::spool::prepare(&places.spool, false);
+    }
+    if !places.shared {
+        // Hooks run before the daemon's first start need it; a shared one comes with the package.
+        let _ = crate::intake::spool::prepare(&places.spool, false);
+    }
     say(&installed, &id, &config);
     Ok(ExitCode::SUCCESS)
 }
 
-pub fn uninstall(word: Uninstall) -> anyhow::Result<ExitCode> {
+pub fn uninstall(word: Uninstall, context: &Context) -> anyhow::Result<ExitCode> {
     let git_dir = host::find_git_dir(&word.path.unwrap_or_else(|| PathBuf::from(".")))?;
+    if word.forget {
+        forget(&git_dir, context)?;
+    }
     let uninstalled = host::uninstall(&git_dir, word.forget)?;
     if uninstalled.hooks.is_empty() {
         show::line(format_args!("{} has no hooks of ours", git_dir.display()));
@@ -67,6 +82,27 @@ pub fn uninstall(word: Uninstall) -> anyhow::Result<ExitCode> {
         Identity::Forgotten { as_before: false } => show::line("its id is forgotten"),
     }
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The drop-box, so that a push before the daemon's first start finds it; packages bring the one of a system.
+fn make_spool(places: &Places) -> std::io::Result<()> {
+    if places.shared {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&places.state)?;
+    intake::spool::prepare(&places.spool, places.shared)
+}
+
+/// Asks the daemon to make Jira forget the repository.
+fn forget(git_dir: &Path, context: &Context) -> anyhow::Result<()> {
+    let repository = Repository::open(git_dir)?;
+    let Some(id) = repository.id()? else { return Ok(()) };
+    let chosen = host::config_of(&repository).filter(|_| context.chosen.is_none());
+    let path = chosen.unwrap_or_else(|| context.config_path());
+    let places = Places::new(&path, &Config::load(&path)?, &context.environment);
+    let Changed { changed } = admin::post(&places, "/forget", &Forget { repository: id })?;
+    show::line(format_args!("{changed} sites were told of it and are to forget it"));
+    Ok(())
 }
 
 /// Makes sure that the repository lies in an account: its events are taken only then.

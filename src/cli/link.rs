@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
 
 use super::{Context, show};
-use crate::config::{Config, Places};
+use crate::config::{Config, SYSTEM};
 use crate::send::{self, Jira};
 
 #[derive(clap::Args)]
@@ -60,6 +60,7 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<ExitCode> {
     let path = context.config_path();
+    let service = Service::find(&path)?;
     let mut ask = Ask { terminal: std::io::stdin().is_terminal() && std::io::stderr().is_terminal() };
     let url = ask.or_given(arguments.url.clone(), "address of the site (https://….atlassian.net)")?;
     let url = url.trim_end_matches('/').to_owned();
@@ -74,7 +75,7 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<ExitCode> 
         root => root,
     };
     let site = Site { name, url, client_id, arguments: &arguments };
-    let secret_path = save_secret(&path, &site.name, &secret)?;
+    let secret_path = save_secret(&path, &site.name, &secret, service.as_ref())?;
     let text = site.written(&path, &secret_path, root.as_deref())?;
     let config = Config::parse(&text, &path)?;
     let settings = config.site.iter().find(|found| found.name == site.name).expect("it was just written");
@@ -200,6 +201,32 @@ fn secret(arguments: &Arguments, ask: &mut Ask) -> anyhow::Result<String> {
     Ok(secret)
 }
 
+/// The user that the system's daemon runs as.
+struct Service(nix::unistd::User);
+
+impl Service {
+    /// The service's user, where the configuration is the system's and we may give files away.
+    fn find(config: &Path) -> anyhow::Result<Option<Service>> {
+        if config != Path::new(SYSTEM) || !rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
+        match nix::unistd::User::from_name("git-jira-agent")? {
+            Some(user) => Ok(Some(Service(user))),
+            None => anyhow::bail!(
+                "there is no user git-jira-agent yet: put packaging/sysusers.d into /etc/sysusers.d and run systemd-sysusers"
+            ),
+        }
+    }
+
+    /// Gives the service the secret, and the way to it, and nobody else.
+    fn may_read(&self, folder: &Path, secret: &Path) -> std::io::Result<()> {
+        let (uid, gid) = (self.0.uid.as_raw(), self.0.gid.as_raw());
+        std::os::unix::fs::chown(secret, Some(uid), Some(gid))?;
+        std::os::unix::fs::chown(folder, None, Some(gid))?;
+        fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o750))
+    }
+}
+
 /// A secret on disk, readable by its owner alone; it goes away again unless it is kept.
 struct Secret {
     path: PathBuf,
@@ -207,13 +234,16 @@ struct Secret {
     keep: bool,
 }
 
-fn save_secret(config: &Path, name: &str, secret: &str) -> anyhow::Result<Secret> {
+fn save_secret(config: &Path, name: &str, secret: &str, service: Option<&Service>) -> anyhow::Result<Secret> {
     let folder = config.parent().unwrap_or(Path::new("/")).join("credentials");
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     let path = folder.join(name);
     let before = fs::read(&path).ok();
     let mut file = tempfile::Builder::new().prefix(".secret").tempfile_in(&folder)?;
     writeln!(file, "{secret}")?;
+    if let Some(service) = service {
+        service.may_read(&folder, file.path())?;
+    }
     file.as_file().sync_all()?;
     file.persist(&path)?;
     Ok(Secret { path, before, keep: false })
@@ -259,8 +289,7 @@ fn said(site: &Site<'_>, path: &Path, root: Option<&Path>) {
         )),
         None => show::line("next: `agent install REPOSITORY` puts the hooks into a repository"),
     }
-    let system = Places::config_path(None, &crate::config::Environment::default()) == path;
-    let start = if system {
+    let start = if path == Path::new(SYSTEM) {
         "systemctl enable --now git-jira-agent.socket git-jira-agent.service"
     } else {
         "agent daemon start"

@@ -121,7 +121,7 @@ pub fn main() -> ExitCode {
         Word::Demo(word) => demo::run(word, context.environment.path.unwrap_or_default()),
         Word::Link(word) => link::run(word, &context),
         Word::Install(word) => install::install(word, &context),
-        Word::Uninstall(word) => install::uninstall(word),
+        Word::Uninstall(word) => install::uninstall(word, &context),
         Word::Status(word) => status::run(word, &context),
         Word::Why(word) => why::run(&word, &context),
         Word::Parse(word) => parse::run(&word, &context),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Context, admin, show};
 use crate::clock;
-use crate::entity::branch_id;
+use crate::entity::{branch_id, branch_name};
 use crate::queue::EntityRow;
 use crate::serve::{Why, WhyEvent};
 use crate::text::Untrusted;
@@ -50,7 +50,7 @@ fn tell(why: &Why, what: &str) {
         );
     }
     for entity in &why.entities {
-        show::line(format_args!("{} {}", entity.kind, entity.id));
+        show::line(format_args!("{} {}", entity.kind, title(entity)));
         if let Some(event) = why.events.iter().find(|event| event.row.id == entity.event) {
             came(event);
         }
@@ -62,6 +62,14 @@ fn tell(why: &Why, what: &str) {
             entity.sequence
         ));
         show::line(format_args!("  Jira      {}", fate(entity)));
+    }
+}
+
+/// A branch by its name, everything else by its id.
+fn title(entity: &EntityRow) -> String {
+    match branch_name(&entity.id).filter(|_| entity.kind == "branch") {
+        Some(name) => Untrusted(&name).to_string(),
+        None => entity.id.clone(),
     }
 }
 

@@ -148,6 +148,16 @@ impl Queue {
         self.store.write(move |c| outbox::drop(c, &filter, now)).await
     }
 
+    /// Makes every site that was told of a repository forget it; returns how many sites that are.
+    pub async fn forget(
+        &self,
+        repository: String,
+        gone: impl Fn() -> NewEntity + Send + 'static,
+        now: i64,
+    ) -> Result<usize, Error> {
+        self.store.write(move |c| outbox::forget(c, &repository, gone, now)).await
+    }
+
     /// Deletes what was settled before `before`.
     pub async fn prune(&self, before: i64) -> Result<usize, Error> {
         self.store.write(move |c| outbox::prune(c, before)).await

@@ -215,6 +215,28 @@ pub fn drop(c: &Connection, filter: &Filter, now: i64) -> Result<usize> {
     c.execute(&sql, &with_now(&values, &now)[..])
 }
 
+/// Makes every site that was told of a repository forget it: nothing else of it is owed any more.
+pub fn forget(c: &Connection, repository: &str, gone: impl Fn() -> NewEntity, now: i64) -> Result<usize> {
+    let sql = "SELECT DISTINCT site_id FROM entity WHERE repo_id = ?1";
+    let sites: Vec<String> = c.prepare(sql)?.query_map([repository], |row| row.get(0))?.collect::<Result<_>>()?;
+    let sql = "UPDATE entity SET state = 'settled', settled_at = ?2, note = 'the repository was forgotten'
+               WHERE repo_id = ?1 AND state <> 'settled'";
+    c.execute(sql, params![repository, now])?;
+    // Whatever comes after this is news, also what Jira was told before.
+    c.execute("UPDATE entity SET body_hash = '' WHERE repo_id = ?1", [repository])?;
+    for site in &sites {
+        let owing = Owing {
+            site: site.clone(),
+            repository: repository.to_owned(),
+            class: Class::Live,
+            event: String::new(),
+            entities: vec![gone()],
+        };
+        owe(c, &owing, now)?;
+    }
+    Ok(sites.len())
+}
+
 pub fn prune(c: &Connection, before: i64) -> Result<usize> {
     let entities = c.execute("DELETE FROM entity WHERE state = 'settled' AND settled_at < ?1", [before])?;
     let events = c.execute("DELETE FROM event WHERE settled_at < ?1 AND state = 'done'", [before])?;

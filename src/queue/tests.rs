@@ -228,6 +228,24 @@ async fn i8_a_claim_stays_within_what_one_request_may_carry() {
 }
 
 #[tokio::test]
+async fn b16_a_forgotten_repository_is_taken_out_of_jira_and_nothing_else_of_it_is_owed() {
+    let story = story();
+    story.queue.owe(owing(&["aaaa", "bbbb"], "h1"), NOW).await.unwrap();
+    let gone = || NewEntity {
+        kind: EntityKind::Repository,
+        id: "r1".to_owned(),
+        keys: Vec::new(),
+        body: vec![2],
+        hash: "gone".to_owned(),
+        only_if_told: false,
+    };
+    assert_eq!(story.queue.forget("r1".to_owned(), gone, NOW).await.unwrap(), 1);
+    let batch = story.claim(NOW).await;
+    assert_eq!(batch.owed.iter().map(|owed| owed.kind).collect::<Vec<_>>(), [EntityKind::Repository]);
+    assert_eq!(story.queue.owe(owing(&["aaaa"], "h1"), NOW).await.unwrap(), 1, "pushed again it is news");
+}
+
+#[tokio::test]
 async fn settled_rows_stay_for_the_asking_and_go_when_they_are_old() {
     let story = story();
     story.queue.owe(owing(&["aaaa"], "h1"), NOW).await.unwrap();

@@ -13,7 +13,7 @@ use crate::entity::{Body, Face, Told};
 use crate::event::Seen;
 use crate::git::{self, Change};
 use crate::queue::{EntityKind, Owed};
-use crate::text::cut;
+use crate::text::{Untrusted, cut};
 
 /// What a request says about all that is in it.
 #[derive(Clone, Debug, Serialize)]
@@ -78,6 +78,10 @@ pub fn pack(owed: &[Owed], most_bytes: usize) -> Packed<'_> {
     let mut packed = Packed::default();
     let mut told = Vec::with_capacity(owed.len());
     for owed in owed {
+        if let Some(id) = [&owed.repository, &owed.id].into_iter().find(|id| !is_id(id)) {
+            packed.unfit.push((owed, format!("Jira takes no such id: {}", Untrusted::text(cut(id, 60)))));
+            continue;
+        }
         match Told::decode(&owed.body) {
             Ok(Told { body: Body::Gone, .. }) => packed.requests.push(Request::Delete(owed)),
             Ok(found) => told.push((owed, found)),
@@ -158,6 +162,7 @@ const REPOSITORIES: usize = 100;
 const ENTITIES: usize = 1000;
 const OF_A_KIND: usize = 400;
 /// ... and for its fields, in UTF-16 units.
+const ID: usize = 1024;
 const URL: usize = 2000;
 const REPOSITORY_NAME: usize = 255;
 const BRANCH_NAME: usize = 512;
@@ -412,6 +417,12 @@ fn fill(items: Vec<Item<'_>>, most_bytes: usize) -> Vec<Vec<Item<'_>>> {
     full
 }
 
+/// Tells whether Jira takes a text as an id. It stands in addresses too, where dots alone would lead elsewhere.
+fn is_id(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"~.-_".contains(&byte);
+    (1..=ID).contains(&text.len()) && text.bytes().all(fits) && text.bytes().any(|byte| byte != b'.')
+}
+
 fn keys(owed: &Owed) -> Vec<String> {
     owed.keys.iter().take(KEYS).cloned().collect()
 }
@@ -647,10 +658,11 @@ mod tests {
         broken.body.truncate(3);
         let mut confused = commit("r", 3, seen(3, b"", 0));
         confused.kind = EntityKind::Repository;
-        let all = [without_keys, broken, confused];
+        let elsewhere = gone("..", EntityKind::Repository, "..");
+        let all = [without_keys, broken, confused, elsewhere, gone("r", EntityKind::Branch, "a/b")];
         let packed = pack(&all, MOST_BYTES);
         assert!(packed.requests.is_empty());
-        assert_eq!(packed.unfit.len(), 3);
+        assert_eq!(packed.unfit.len(), all.len());
     }
 
     #[test]

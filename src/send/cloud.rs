@@ -33,6 +33,7 @@ pub struct Gateway {
     client_id: String,
     secret: Secret,
     configured_id: Option<String>,
+    by_proxy: bool,
     found: Mutex<Found>,
 }
 
@@ -57,6 +58,7 @@ impl Gateway {
             client_id: settings.client_id.clone(),
             secret,
             configured_id: settings.cloud_id.clone(),
+            by_proxy: settings.proxy.is_some(),
             found: Mutex::default(),
         })
     }
@@ -149,10 +151,11 @@ impl Gateway {
 
     async fn send(&self, request: RequestBuilder, to: &Url) -> Result<Answer, Trouble> {
         let host = host(to);
+        let way = if self.by_proxy { format!("{host} (a proxy is configured)") } else { host.clone() };
         let response = request.header(ACCEPT, "application/json").send().await;
-        let response = response.map_err(|error| outage(&host, error))?;
+        let response = response.map_err(|error| outage(&way, &error))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = read(response, &host).await?;
+        let body = read(response, &way).await?;
         Ok(Answer { host, status, headers, body })
     }
 
@@ -248,7 +251,7 @@ fn client(settings: &Settings, with_tls: bool) -> Result<Client, Error> {
 
 async fn read(mut response: Response, host: &str) -> Result<Vec<u8>, Trouble> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| outage(host, error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| outage(host, &error))? {
         if body.len() + chunk.len() > CAP {
             let because = format!("{host} answered with more than {} MiB", CAP >> 20);
             return Err(Trouble::Outage { wish: Wish::default(), because });
@@ -258,16 +261,15 @@ async fn read(mut response: Response, host: &str) -> Result<Vec<u8>, Trouble> {
     Ok(body)
 }
 
-fn outage(host: &str, error: reqwest::Error) -> Trouble {
-    // The address holds ids, which logs need not.
-    let error = error.without_url();
-    let because = match certificate(&error) {
+fn outage(host: &str, error: &reqwest::Error) -> Trouble {
+    let root = causes(error).last().map_or_else(String::new, ToString::to_string);
+    let because = match certificate(error) {
         Some(error) => format!("the certificate of {host} is not accepted: {}", explained(error)),
         None if error.is_timeout() && error.is_connect() => format!("cannot reach {host}: no connection in time"),
         None if error.is_timeout() => format!("{host} did not answer in time"),
         None if error.is_dns() => format!("the name {host} cannot be resolved"),
-        None if error.is_connect() => format!("cannot reach {host}: {}", chain(&error)),
-        None => format!("the exchange with {host} broke off: {}", chain(&error)),
+        None if error.is_connect() => format!("cannot reach {host}: {root}"),
+        None => format!("the exchange with {host} broke off: {root}"),
     };
     Trouble::Outage { wish: Wish::default(), because }
 }
@@ -275,8 +277,12 @@ fn outage(host: &str, error: reqwest::Error) -> Trouble {
 /// Finds what TLS disliked among the causes of an error.
 fn certificate(error: &reqwest::Error) -> Option<&rustls::Error> {
     causes(error).find_map(|error| {
-        let inner = || error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>();
-        error.downcast_ref::<rustls::Error>().or_else(inner)
+        // Every layer on the way has wrapped it into an I/O error of its own, whose `source` skips what it wraps.
+        let mut error = error;
+        while let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            error = inner;
+        }
+        error.downcast_ref::<rustls::Error>()
     })
 }
 
@@ -318,4 +324,43 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
 fn host(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(error: CertificateError, hint: &str) {
+        let said = explained(&rustls::Error::InvalidCertificate(error));
+        assert!(said.contains(hint), "{said}");
+    }
+
+    #[test]
+    fn f41_what_tls_dislikes_is_said_with_what_helps() {
+        check(CertificateError::UnknownIssuer, "set ca_file");
+        check(CertificateError::Expired, "this machine's clock");
+        check(CertificateError::NotValidYet, "this machine's clock");
+        check(CertificateError::NotValidForName, "another name");
+        check(CertificateError::Revoked, "Revoked");
+    }
+
+    #[test]
+    fn f42_a_file_without_certificates_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let text = "name = 'a'\nurl = 'https://a.example'\nclient_id = 'i'\nsecret_file = '/s'";
+        let mut settings: Settings = toml::from_str(text).unwrap();
+        settings.ca_file = Some(path.clone());
+        let said = || client(&settings, true).map(drop).unwrap_err().to_string();
+        assert!(said().starts_with("ca_file ") && said().contains("cannot be read"), "{}", said());
+        fs::write(&path, "no certificate").unwrap();
+        assert!(said().contains("ca.pem holds no certificate"), "{}", said());
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let inner = io::Error::other("refused");
+        assert_eq!(chain(&Error::Http { because: inner.to_string() }), "cannot make an HTTP client: refused");
+    }
 }

@@ -173,7 +173,7 @@ const INSTANCE: &str = "agentInstance";
 /// The most UTF-16 units of a property.
 const PROPERTY: usize = 255;
 /// A turn that takes longer than this ends early, so that its lease outlives it.
-const TURN: Duration = Duration::from_secs(150);
+const TURN: Duration = Duration::from_secs(60);
 /// How often a turn may take a refused request apart. Finding one in a thousand takes ten.
 const SPLITS: u32 = 60;
 /// When a turn has run out of splits the rest is tried after this many milliseconds.
@@ -195,6 +195,17 @@ impl Health {
         match request {
             Request::Bulk(_) => &mut self.bulk_until,
             Request::Delete(_) => &mut self.delete_until,
+        }
+    }
+}
+
+impl Rest {
+    /// When what is owed is due again. Where a person has to act it is due at once: the site rests for all of it, and
+    /// whoever puts things right should not have to wait.
+    fn ready_at(&self, now: i64) -> i64 {
+        match self.kind {
+            RestKind::Auth | RestKind::Site => now,
+            RestKind::RateLimit | RestKind::Outage => self.until.unwrap_or(now),
         }
     }
 }
@@ -242,7 +253,7 @@ impl<'a> Turn<'a> {
     fn reason_to_wait(&self, request: &Request<'_>) -> Option<(i64, String)> {
         let now = self.now();
         if let Some(rest) = &self.told.rest {
-            return Some((rest.until.unwrap_or(now), rest.because.clone()));
+            return Some((rest.ready_at(now), rest.because.clone()));
         }
         if self.began.elapsed() > TURN {
             return Some((now, "there was no time left for it in this turn".to_owned()));
@@ -328,9 +339,9 @@ impl<'a> Turn<'a> {
                 }
             }
             Trouble::Refused { kind, again, because } => {
-                let until = again.map(|span| now + span);
-                self.put_back(request, until.unwrap_or(now), &because);
-                self.rest(until, because, kind);
+                let rest = Rest { until: again.map(|span| now + span), because, kind };
+                self.put_back(request, rest.ready_at(now), &rest.because);
+                self.told.rest = Some(rest);
             }
         }
     }

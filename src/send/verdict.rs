@@ -14,8 +14,7 @@ use super::retry::{self, Wish};
 use crate::queue::{EntityKind, Next, Owed, Settled};
 use crate::text::{Untrusted, cut};
 
-/// An answer as it came, its body within bounds.
-#[derive(Clone, Debug)]
+/// An answer as it came, its body within bounds. Some hold a token, so it has no `Debug`.
 pub struct Answer {
     /// Who was asked.
     pub host: String,

@@ -11,6 +11,7 @@
 //! | `GET /queue?state=&site=&repository=&id=&key=&limit=` | entities |
 //! | `GET /events?state=&repository=&limit=` | events |
 //! | `POST /queue/retry`, `POST /queue/drop` | a filter as JSON; how many rows changed |
+//! | `POST /forget` | a repository's id: every site that was told of it is to forget it |
 //! | `GET /why?what=` | the way of a commit, an issue or a branch |
 //! | `POST /reload` | reads the configuration again; 422 with the reason when it is not taken |
 
@@ -151,6 +152,7 @@ fn router(office: Office) -> Router {
         .route("/events", get(events))
         .route("/queue/retry", post(retry))
         .route("/queue/drop", post(give_up))
+        .route("/forget", post(forget))
         .route("/why", get(why))
         .route("/reload", post(reload))
         .with_state(office)
@@ -202,6 +204,20 @@ async fn retry(State(office): State<Office>, Json(filter): Json<Filter>) -> Answ
 
 async fn give_up(State(office): State<Office>, Json(filter): Json<Filter>) -> Answer<Changed> {
     let changed = office.queue.drop(filter, clock::now()).await.map_err(unavailable)?;
+    Ok(Json(Changed { changed }))
+}
+
+/// A repository by its id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Forget {
+    pub repository: String,
+}
+
+async fn forget(State(office): State<Office>, Json(Forget { repository }): Json<Forget>) -> Answer<Changed> {
+    let id = repository.clone();
+    let gone = move || crate::entity::repository_gone(&id);
+    let changed = office.queue.forget(repository, gone, clock::now()).await.map_err(unavailable)?;
+    office.due.notify_waiters();
     Ok(Json(Changed { changed }))
 }
 
