@@ -30,7 +30,7 @@ pub struct Uninstall {
 }
 
 pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
-    let git_dir = host::find_git_dir(&word.path.unwrap_or_else(|| PathBuf::from(".")))?;
+    let git_dir = host::find_git_dir(&word.path.map_or_else(std::env::current_dir, Ok)?)?;
     let (config, places) = context.config()?;
     make_spool(&places)?;
     let config = into_account(config, &places.config, &git_dir, word.account.as_deref())?;
@@ -57,7 +57,7 @@ pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
 }
 
 pub fn uninstall(word: Uninstall, context: &Context) -> anyhow::Result<ExitCode> {
-    let git_dir = host::find_git_dir(&word.path.unwrap_or_else(|| PathBuf::from(".")))?;
+    let git_dir = host::find_git_dir(&word.path.map_or_else(std::env::current_dir, Ok)?)?;
     if word.forget {
         forget(&git_dir, context)?;
     }

@@ -109,7 +109,7 @@ pub fn of_message(mentions: &Mentions) -> Vec<String> {
         .rejected
         .iter()
         .map(|(text, because)| format!("jira: {} links nothing ({because})", Untrusted::text(text)));
-    found.refused.iter().map(|line| format!("jira:{line}")).chain(rejected).take(LINES).collect()
+    found.refused.iter().map(|line| format!("jira: {}", line.trim_start())).chain(rejected).take(LINES).collect()
 }
 
 #[derive(Default)]

@@ -1,0 +1,125 @@
+//! Stories that a user would tell, one text file each in `tests/cases/`.
+//!
+//! A line that begins with `$ ` is run by the shell, in the folder of a world of its own where a sandbox Jira is
+//! linked; `> ` continues it. The lines after it are what it says, standard error after standard output. `[..]` stands for any text
+//! within a line, a line `...` for any lines, `? N` for an exit status other than 0. Other lines are for the reader.
+
+use std::path::Path;
+
+use crate::harness::World;
+
+#[test]
+fn a_sysadmin_links_a_folder_of_repositories() {
+    tell("sysadmin.story");
+}
+
+#[test]
+fn a_developer_uses_the_agent_in_a_clone() {
+    tell("clone.story");
+}
+
+#[test]
+fn a_message_is_explained_before_it_is_pushed() {
+    tell("parse.story");
+}
+
+#[test]
+fn bad_input_gets_one_sentence_and_a_way_out() {
+    tell("mistakes.story");
+}
+
+/// One command of a story.
+#[derive(Default)]
+struct Step {
+    line: usize,
+    command: String,
+    says: Vec<String>,
+    status: i32,
+}
+
+#[track_caller]
+fn tell(name: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(name);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let world = World::new();
+    let _end = EndDaemon(&world);
+    for step in steps(&text) {
+        let mut shell = world.command("sh");
+        let agent = Path::new(env!("CARGO_BIN_EXE_agent")).parent().unwrap().display().to_string();
+        let path = format!("{agent}:{}", std::env::var("PATH").unwrap());
+        let output =
+            shell.args(["-c", &step.command]).env("PATH", path).env("SITE", world.sandbox.url()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let lines: Vec<&str> = said.lines().map(str::trim_end).collect();
+        let place = format!("{}:{}: $ {}\n{said}", path_of(name), step.line, step.command);
+        assert_eq!(output.status.code(), Some(step.status), "{place}");
+        assert!(fits(&step.says, &lines), "expected\n{}\nat {place}{}", step.says.join("\n"), world.log());
+    }
+}
+
+fn path_of(name: &str) -> String {
+    format!("tests/cases/{name}")
+}
+
+/// The stories start a daemon by the word for it, so it has to be ended like one.
+struct EndDaemon<'w>(&'w World);
+
+impl Drop for EndDaemon<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.agent(&["daemon", "stop"]).output();
+    }
+}
+
+fn steps(text: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut listening = false;
+    for (number, line) in (1..).zip(text.lines()) {
+        if let Some(command) = line.strip_prefix("$ ") {
+            steps.push(Step { line: number, command: command.to_owned(), ..Step::default() });
+            listening = true;
+        } else if let (Some(more), Some(step)) = (line.strip_prefix("> "), steps.last_mut()) {
+            step.command.push('\n');
+            step.command.push_str(more);
+        } else if let (Some(status), Some(step)) = (line.strip_prefix("? "), steps.last_mut()) {
+            step.status = status.parse().unwrap();
+        } else if line.is_empty() {
+            listening = false;
+        } else if let (true, Some(step)) = (listening, steps.last_mut()) {
+            step.says.push(line.to_owned());
+        }
+    }
+    steps
+}
+
+fn fits(expected: &[String], said: &[&str]) -> bool {
+    match expected.split_first() {
+        None => said.is_empty(),
+        Some((first, rest)) if first == "..." => (0..=said.len()).any(|skipped| fits(rest, &said[skipped..])),
+        Some((first, rest)) => said.split_first().is_some_and(|(line, others)| like(first, line) && fits(rest, others)),
+    }
+}
+
+fn like(expected: &str, line: &str) -> bool {
+    let mut parts = expected.split("[..]");
+    let Some(mut left) = line.strip_prefix(parts.next().unwrap()) else { return false };
+    let mut open = false;
+    for part in parts {
+        open = true;
+        match if part.is_empty() { Some(left.len()) } else { left.find(part) } {
+            Some(at) => left = &left[at + part.len().min(left.len() - at)..],
+            None => return false,
+        }
+    }
+    left.is_empty() || (open && expected.ends_with("[..]"))
+}
+
+#[test]
+fn a_story_that_is_told_otherwise_fails() {
+    assert!(fits(&["a [..] c".to_owned()], &["a b c"]));
+    assert!(fits(&["...".to_owned(), "end".to_owned()], &["x", "y", "end"]));
+    assert!(!fits(&["a [..] c".to_owned()], &["a b d"]));
+    assert!(!fits(&["a".to_owned()], &["a", "b"]));
+    assert!(!fits(&["a".to_owned()], &[]));
+    assert!(!fits(&[], &["more"]));
+}

@@ -1,0 +1,16 @@
+//! The outer tests: the real binary, real git, a cleared environment, and the sandbox Jira.
+//!
+//! A test is named after the promise it keeps and begins with the id of the fault or feature it
+//! holds. Whatever a test starts binds loopback and dies with it.
+
+#![allow(clippy::disallowed_methods, reason = "tests are not the product: they read the environment and the clock")]
+
+mod crash;
+mod direct;
+mod cases;
+mod harness;
+mod hook;
+mod process;
+mod push;
+mod store;
+mod tidy;
