@@ -93,6 +93,7 @@ pub struct Environment {
     pub credentials_directory: Option<PathBuf>,
     pub git_dir: Option<PathBuf>,
     pub quarantine: Option<PathBuf>,
+    pub namespace: Option<OsString>,
     pub object_directory: Option<PathBuf>,
     pub alternates: Vec<PathBuf>,
     pub journal: bool,
@@ -259,6 +260,7 @@ impl Environment {
             credentials_directory: path("CREDENTIALS_DIRECTORY"),
             git_dir: path("GIT_DIR"),
             quarantine: path("GIT_QUARANTINE_PATH"),
+            namespace: path("GIT_NAMESPACE").map(OsString::from),
             object_directory: path("GIT_OBJECT_DIRECTORY"),
             alternates: path("GIT_ALTERNATE_OBJECT_DIRECTORIES")
                 .map(|paths| std::env::split_paths(&paths).collect())

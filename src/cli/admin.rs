@@ -45,8 +45,8 @@ pub fn exchange(
         "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body)?;
+    // In one piece: an answer that does not wait for the body would close the connection on what is unread.
+    stream.write_all(&[head.as_bytes(), body].concat())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     split(&answer).ok_or_else(|| unavailable("the answer makes no sense"))

@@ -80,6 +80,7 @@ pub async fn spool(shared: Arc<Shared>) -> anyhow::Result<()> {
         if full {
             continue;
         }
+        shared.picked_up.send_replace(true);
         tokio::select! {
             Some(()) = drops.recv() => tokio::time::sleep(Duration::from_millis(50)).await,
             () = tokio::time::sleep(Duration::from_secs(5)) => {}

@@ -21,11 +21,14 @@ use super::{Applied, Shared};
 const TOGETHER: usize = 2;
 /// Tries before an event whose repository cannot be read is closed with what it carried.
 const TRIES: u32 = 5;
+/// How long an event waits before it is looked at again while no site is linked.
+const UNLINKED_MS: i64 = 15_000;
 
 pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
     let mut busy: HashSet<String> = HashSet::new();
     let mut work: JoinSet<(String, Result<(), queue::Error>)> = JoinSet::new();
     let mut stopped = std::pin::pin!(shared.stopped());
+    let mut configurations = shared.applied.subscribe();
     loop {
         let room = TOGETHER - work.len();
         let found = match room {
@@ -50,6 +53,7 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
                     Err(error) => return Err(error.into()),
                 }
             }
+            Ok(()) = configurations.changed() => shared.queue.wake(clock::now()).await?,
             () = shared.added.notified(), if idle => {}
             () = tokio::time::sleep(Duration::from_secs(1)), if idle => {}
             () = &mut stopped => return Ok(()),
@@ -61,8 +65,8 @@ async fn digest(shared: &Arc<Shared>, queued: Queued) -> Result<(), queue::Error
     let applied = shared.applied();
     let id = queued.event.id;
     let Some((reading, site)) = reading(&applied, queued.event.repository.git_dir()) else {
-        let note = "no site is linked to the repository's account".to_owned();
-        return shared.queue.finish(id, Some(note), clock::now()).await;
+        let because = "no site is linked to the repository's account".to_owned();
+        return shared.queue.wait(id, clock::now() + UNLINKED_MS, because).await;
     };
     let site = site.name.clone();
     let (attempts, repository_id) = (queued.attempts, queued.event.repository.id.clone());

@@ -64,8 +64,8 @@ struct Shared {
     added: Notify,
     /// An entity became due.
     due: Arc<Notify>,
-    /// All refs should be compared soon.
-    scan: Notify,
+    /// Whether the drop-box was emptied since the start: what lies there is older than what refs show.
+    picked_up: watch::Sender<bool>,
     stop: watch::Sender<bool>,
 }
 
@@ -110,7 +110,7 @@ impl Shared {
             running: Arc::new(RwLock::new(running)),
             added: Notify::new(),
             due: Arc::new(Notify::new()),
-            scan: Notify::new(),
+            picked_up: watch::Sender::new(false),
             stop: watch::Sender::new(false),
         })
     }
@@ -166,7 +166,7 @@ impl Shared {
                 _ = tick.tick() => if let Some(because) = self.queue.broken() {
                     tracing::error!("the queue cannot be written, ending: {because}");
                     return Ok(End::Broken(because));
-                } else {
+                } else if tokio::time::timeout(Duration::from_secs(10), self.queue.ping()).await.is_ok() {
                     let _ = sd_notify::notify(&[NotifyState::Watchdog]);
                 },
             }

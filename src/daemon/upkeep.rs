@@ -13,6 +13,8 @@ use super::{Shared, line, snapshot_path};
 const TICK: Duration = Duration::from_secs(2);
 /// An intent that was not confirmed by then is looked into.
 const UNCONFIRMED_MS: i64 = 30_000;
+/// How long the first comparison of refs waits for the drop-box to be emptied.
+const PICK_UP: Duration = Duration::from_secs(10);
 const DAY_MS: i64 = 86_400_000;
 const HOUR_MS: i64 = 3_600_000;
 
@@ -30,6 +32,8 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
         .map_or(DAY_MS, |age| i64::try_from(age.as_millis()).unwrap_or(DAY_MS));
     let mut times = Times { scan: 0, prune: 0, snapshot: clock::now() - age };
     let mut stopped = std::pin::pin!(shared.stopped());
+    let mut picked_up = shared.picked_up.subscribe();
+    let _ = tokio::time::timeout(PICK_UP, picked_up.wait_for(|done| *done)).await;
     loop {
         look_at_disk(&shared);
         shared.note(|running| running.log_lines_dropped = log::dropped());
@@ -54,7 +58,6 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
             }
         }
         tokio::select! {
-            () = shared.scan.notified() => times.scan = 0,
             () = tokio::time::sleep(TICK) => {}
             () = &mut stopped => return Ok(()),
         }
@@ -82,9 +85,11 @@ async fn check_intents(shared: &Shared) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compares the refs of every known repository with our snapshot.
+/// Compares the refs of every known repository with our snapshot, but for those that are being pushed to.
 async fn scan(shared: &Shared) -> anyhow::Result<()> {
-    for row in shared.queue.repositories().await? {
+    let pushed_to = shared.queue.unconfirmed(i64::MAX).await?;
+    let rows = shared.queue.repositories().await?;
+    for row in rows.into_iter().filter(|row| !pushed_to.contains(&row.id)) {
         compare(shared, row).await?;
     }
     Ok(())
@@ -92,7 +97,7 @@ async fn scan(shared: &Shared) -> anyhow::Result<()> {
 
 /// What moved in a repository becomes an event; one that cannot be read is noted as trouble.
 async fn compare(shared: &Shared, row: RepositoryRow) -> anyhow::Result<()> {
-    let origin = Origin { id: row.id.clone(), git_dir: row.git_dir };
+    let origin = Origin { id: row.id.clone(), git_dir: row.git_dir.clone() };
     let tips = shared.queue.tips(row.id.clone()).await?;
     let now = clock::now();
     let looked = tokio::task::spawn_blocking(move || {
@@ -104,9 +109,13 @@ async fn compare(shared: &Shared, row: RepositoryRow) -> anyhow::Result<()> {
     match looked.await? {
         Err(trouble) => shared.queue.trouble(row.id, Some(trouble)).await?,
         // Its refs of before its first event are its baseline: nothing happened to them.
-        Ok((_, refs)) if !row.met => shared.queue.baseline(row.id, refs, now).await?,
+        Ok((_, refs)) if !row.met => {
+            shared.queue.baseline(row.id.clone(), refs, now).await?;
+            // What an intent announced and nobody confirmed did happen.
+            Box::pin(compare(shared, RepositoryRow { met: true, ..row })).await?;
+        }
         Ok((Some(event), _)) => {
-            tracing::info!("{} refs moved unseen in repository {}", event.updates.len(), row.id);
+            tracing::info!("refs moved unseen in repository {}: {}", row.id, event.updates.len());
             shared.queue.add(event, rustix::process::geteuid().as_raw(), now).await?;
             shared.added.notify_one();
         }

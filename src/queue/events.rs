@@ -44,6 +44,7 @@ pub fn add(c: &Connection, event: &Event, uid: u32, now: i64) -> Result<Added> {
     if event.kind == Kind::Intent {
         let sql = "INSERT INTO intent (event_id, repo_id, peer_uid, received_at, payload) VALUES (?1, ?2, ?3, ?4, ?5)";
         c.prepare_cached(sql)?.execute(params![id, event.repository.id, uid, now, event.encode()])?;
+        note_before(c, event)?;
         return Ok(Added::New);
     }
     confirm_intents(c, event)?;
@@ -62,17 +63,16 @@ pub fn add(c: &Connection, event: &Event, uid: u32, now: i64) -> Result<Added> {
 pub fn next(c: &Connection, busy: &[String], limit: usize, now: i64) -> Result<Vec<Queued>> {
     let sql = "SELECT e.seq, e.payload, e.peer_uid, e.attempts, r.baseline = 0, e.repo_id FROM event e
                JOIN repository r ON r.repo_id = e.repo_id
-               WHERE e.state = 'queued' AND e.ready_at <= ?1 ORDER BY e.ready_at, e.seq LIMIT 512";
+               WHERE e.state = 'queued' AND e.ready_at <= ?1 AND e.repo_id NOT IN (SELECT value FROM json_each(?2))
+               ORDER BY e.ready_at, e.seq LIMIT 1";
     let mut taken: Vec<String> = busy.to_vec();
     let mut found = Vec::new();
     let mut statement = c.prepare_cached(sql)?;
-    let mut rows = statement.query([now])?;
-    while let Some(row) = rows.next()? {
-        let repository: String = row.get(5)?;
-        if found.len() == limit || taken.contains(&repository) {
-            continue;
-        }
-        taken.push(repository);
+    while found.len() < limit {
+        let list = serde_json::to_string(&taken).expect("a list of texts");
+        let mut rows = statement.query(params![now, list])?;
+        let Some(row) = rows.next()? else { break };
+        taken.push(row.get(5)?);
         let payload: Vec<u8> = row.get(1)?;
         let event = Event::decode(&payload).map_err(|error| conversion(1, error))?;
         found.push(Queued {
@@ -96,6 +96,18 @@ pub fn put_back(c: &Connection, id: EventId, ready_at: Option<i64>, because: &st
                settled_at = iif(?2 IS NULL, ?4, NULL), attempts = attempts + 1, note = ?3
                WHERE event_id = ?1 AND state = 'queued'";
     c.prepare_cached(sql)?.execute(params![id.to_string(), ready_at, because, now]).map(drop)
+}
+
+/// Lets an event wait: nothing was tried on it.
+pub fn wait(c: &Connection, id: EventId, ready_at: i64, because: &str) -> Result<()> {
+    let sql = "UPDATE event SET ready_at = ?2, note = ?3 WHERE event_id = ?1 AND state = 'queued'";
+    c.prepare_cached(sql)?.execute(params![id.to_string(), ready_at, because]).map(drop)
+}
+
+/// Ends the waiting of events that nothing was tried on: what they need may be there now.
+pub fn wake(c: &Connection, now: i64) -> Result<()> {
+    let sql = "UPDATE event SET ready_at = ?1 WHERE state = 'queued' AND attempts = 0 AND ready_at > ?1";
+    c.execute(sql, [now]).map(drop)
 }
 
 pub fn unconfirmed(c: &Connection, before: i64) -> Result<Vec<String>> {
@@ -166,6 +178,18 @@ fn insert(c: &Connection, event: &Event, seq: i64, uid: u32, now: i64) -> Result
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7) ON CONFLICT (event_id) DO NOTHING";
     let row = params![event.id.to_string(), seq, event.repository.id, kind, uid, now, event.encode()];
     c.prepare_cached(sql)?.execute(row).map(drop)
+}
+
+/// Notes where the refs of an intent are in a repository whose baseline is still to come: they may move unseen.
+fn note_before(c: &Connection, event: &Event) -> Result<()> {
+    let sql = "INSERT INTO tip (repo_id, ref, oid, version, at) SELECT ?1, ?2, ?3, 0, 0
+               FROM repository WHERE repo_id = ?1 AND baseline = 0 ON CONFLICT DO NOTHING";
+    let mut insert = c.prepare_cached(sql)?;
+    for update in &event.updates {
+        let id = update.old.map(|id| id.to_string()).unwrap_or_default();
+        insert.execute(params![event.repository.id, update.name.as_bytes(), id])?;
+    }
+    Ok(())
 }
 
 /// Forgets the intents that this push confirms: those that name a ref moving to the same place.

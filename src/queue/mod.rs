@@ -79,6 +79,21 @@ impl Queue {
         self.store.write(move |c| events::finish(c, id, note.as_deref(), now)).await
     }
 
+    /// Lets an event wait until `ready_at`: what it needs is not there yet.
+    pub async fn wait(&self, id: EventId, ready_at: i64, because: String) -> Result<(), Error> {
+        self.store.write(move |c| events::wait(c, id, ready_at, &because)).await
+    }
+
+    /// Ends the waiting of events: what they need may be there now.
+    pub async fn wake(&self, now: i64) -> Result<(), Error> {
+        self.store.write(move |c| events::wake(c, now)).await
+    }
+
+    /// Resolves when the writing thread has come round: it is alive.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.store.write(|_| Ok(())).await
+    }
+
     /// Puts an event back for later, or for a person when `ready_at` is `None`.
     pub async fn put_back(&self, id: EventId, ready_at: Option<i64>, because: String, now: i64) -> Result<(), Error> {
         self.store.write(move |c| events::put_back(c, id, ready_at, &because, now)).await

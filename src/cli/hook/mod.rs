@@ -134,6 +134,11 @@ impl Hook {
     fn work(&self, stdin: &[u8], first: &OsStr) -> anyhow::Result<Vec<String>> {
         match self.name.as_str() {
             "pre-receive" => self.intent(stdin),
+            // Git names the refs as they are inside the namespace, where each branch would stand for another one.
+            "pre-receive" | "post-receive" if self.environment.namespace.is_some() => {
+                anyhow::ensure!(self.name == "pre-receive", "a push into a namespace (GIT_NAMESPACE) is not linked");
+                Ok(Vec::new())
+            }
             "post-receive" if self.environment.quarantine.is_some() => {
                 anyhow::bail!("post-receive was called before the push is accepted; install it as post-receive")
             }
@@ -195,8 +200,9 @@ impl Hook {
 
     fn read(&self, updates: &[Update], known: &Known, budget: Budget, rules: &Rules) -> anyhow::Result<Event> {
         let news: Vec<_> = updates.iter().filter_map(|update| update.new).collect();
-        let walk = self.repository.walk(&news, known, budget)?;
         let mut event = self.event(Kind::Push, updates.to_vec())?;
+        // What cannot be read here is left to the daemon, which says so if it cannot either.
+        let walk = self.repository.walk(&news, known, budget).unwrap_or_default();
         event.rest = !walk.complete;
         event.commits = walk.commits.into_iter().map(|commit| self.seen(commit, rules)).collect();
         let branches = updates.iter().filter(|update| update.name.is_branch()).filter_map(|update| update.new);

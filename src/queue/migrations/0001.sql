@@ -25,7 +25,7 @@ CREATE TABLE event (
   settled_at BIGINT,
   note TEXT,
   payload BLOB NOT NULL);
-CREATE INDEX event_queued ON event (ready_at, seq) WHERE state = 'queued';
+CREATE INDEX event_queued ON event (ready_at, seq, repo_id) WHERE state = 'queued';
 CREATE INDEX event_settled ON event (settled_at) WHERE settled_at IS NOT NULL;
 CREATE INDEX event_repository ON event (repo_id, seq);
 
