@@ -13,6 +13,7 @@ use crate::event::Seen;
 use crate::git::{Commit, RefName};
 use crate::parse::IssueKey;
 use crate::queue::{EntityKind, NewEntity};
+use crate::text::cut;
 
 /// Where people look at a repository in a browser. Section `account.web`.
 ///
@@ -151,7 +152,11 @@ pub fn commit(seen: &Seen, keys: &[IssueKey], home: &Home) -> Option<NewEntity> 
     };
     let listed = seen.files.as_ref().map_or(&[][..], |files| &files.listed);
     let file_urls = listed.iter().map(|file| file_url(&file.path)).collect();
-    let body = Body::Commit { seen: seen.clone(), url, file_urls };
+    let mut seen = seen.clone();
+    seen.commit.message = beginning(&seen.commit.message);
+    // How it was read is no part of what Jira is told.
+    seen.cut = false;
+    let body = Body::Commit { seen, url, file_urls };
     Some(entity(EntityKind::Commit, id, keys, Told { face: home.face(), body }))
 }
 
@@ -160,10 +165,12 @@ pub fn branch(name: &RefName, last: &Commit, keys: &[IssueKey], home: &Home) -> 
     let first = keys.first()?;
     let short = String::from_utf8_lossy(name.short());
     let page = |template: &Option<String>| template.as_deref().map(|template| home.fill(template, "", &short, ""));
+    let mut last = last.clone();
+    last.message = beginning(&last.message);
     let body = Body::Branch {
         name: name.short().to_vec(),
-        last: last.clone(),
         last_url: home.commit_url(&last.id.to_string(), first),
+        last,
         url: page(&home.web.branch).unwrap_or_else(|| home.issue_url(first)),
         create_pull_request: page(&home.web.create_pull_request),
     };
@@ -207,6 +214,12 @@ pub fn branch_name(id: &str) -> Option<Vec<u8>> {
     (0..digits.len()).step_by(2).map(pair).collect()
 }
 
+/// As much of a message as Jira keeps, so that the outbox stays small.
+fn beginning(message: &[u8]) -> Vec<u8> {
+    let some = &message[..message.len().min(4 * MESSAGE)];
+    cut(&String::from_utf8_lossy(some), MESSAGE).as_bytes().to_vec()
+}
+
 fn entity(kind: EntityKind, id: String, keys: &[IssueKey], told: Told) -> NewEntity {
     let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
     let body = told.encode();
@@ -216,6 +229,9 @@ fn entity(kind: EntityKind, id: String, keys: &[IssueKey], told: Told) -> NewEnt
     digest.update(&body);
     NewEntity { kind, id, keys, hash: hex(&digest.finalize()), body, only_if_told: false }
 }
+
+/// The longest message that Jira keeps, in UTF-16 units.
+const MESSAGE: usize = 1024;
 
 /// What a path, a query or a fragment may not hold as it is; `/` stays, so that paths stay paths.
 const RESERVED: &AsciiSet = &CONTROLS

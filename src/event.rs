@@ -153,3 +153,63 @@ impl Event {
 
 /// The namespace of ids made by [`EventId::of_differences`]; an arbitrary constant, never changed.
 const DIFFERENCES: Uuid = Uuid::from_u128(0x6b1e_5d0a_58f2_4c0e_9a53_7f1b_c2d4_90e1);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::git::RefName;
+
+    fn event() -> Event {
+        Event {
+            id: EventId::fresh(),
+            kind: Kind::Push,
+            at: 1,
+            repository: Origin { id: "r".to_owned(), git_dir: b"/srv/\xff.git".to_vec() },
+            updates: vec![update('a')],
+            commits: Vec::new(),
+            rest: true,
+            claims: vec![Claim { name: "GL_USER".to_owned(), value: b"ann".to_vec() }],
+            push_options: vec![PushOption(b"x=\xff;y".to_vec())],
+            tips: Vec::new(),
+        }
+    }
+
+    fn update(digit: char) -> Update {
+        let id = digit.to_string().repeat(40).parse().unwrap();
+        Update { name: RefName::new(*b"refs/heads/\xff$(id)"), old: None, new: Some(id) }
+    }
+
+    #[test]
+    fn f70_bytes_travel_unchanged() {
+        let event = event();
+        assert_eq!(Event::decode(&event.encode()).unwrap(), event);
+    }
+
+    #[test]
+    fn f79_what_a_newer_agent_adds_is_passed_over() {
+        let event = event();
+        let mut bytes = event.encode();
+        assert_eq!(bytes[0], 0x8a, "an array of ten");
+        bytes[0] = 0x8b;
+        bytes.push(0x07);
+        assert_eq!(Event::decode(&bytes).unwrap(), event);
+    }
+
+    #[test]
+    fn the_same_difference_is_the_same_event_and_another_is_another() {
+        let id = |digit, version| EventId::of_differences("r", std::iter::once((&update(digit), version)));
+        assert_eq!(id('a', 1), id('a', 1));
+        assert_ne!(id('a', 1), id('b', 1));
+        assert_ne!(id('a', 1), id('a', 2));
+        assert_ne!(id('a', 1), EventId::of_differences("s", std::iter::once((&update('a'), 1))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_an_event_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Event::decode(&bytes);
+        }
+    }
+}

@@ -149,6 +149,11 @@ impl Work<'_> {
 
     fn commit(&mut self, mut seen: Seen) {
         self.digest.commits += 1;
+        if seen.cut
+            && let Some(whole) = self.repository.and_then(|repository| repository.commit(seen.commit.id).ok())
+        {
+            seen.commit = whole;
+        }
         let mut keys = keys(&self.reading.rules.message(&seen.commit.message));
         keys.extend(self.branch_keys.iter().filter(|key| !keys.contains(key)).cloned().collect::<Vec<_>>());
         if keys.is_empty() {

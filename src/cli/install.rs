@@ -44,14 +44,6 @@ pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
         host::set_config(&repository, &places.config)?;
     }
     let _ = crate::git::Told::of(&repository).begin(&[]);
-    if !places.shared {
-        // The drop-box of one person's own agent; a shared one is the service's to make.
-        let _ = crate::intake::spool::prepare(&places.spool, false);
-    }
-    if !places.shared {
-        // Hooks run before the daemon's first start need it; a shared one comes with the package.
-        let _ = crate::intake::spool::prepare(&places.spool, false);
-    }
     say(&installed, &id, &config);
     Ok(ExitCode::SUCCESS)
 }

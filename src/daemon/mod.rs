@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher};
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -69,6 +69,13 @@ struct Shared {
     stop: watch::Sender<bool>,
 }
 
+/// What the supervisor, or a person, says with `kill`.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
 /// How long the parts may take to come to an end.
 const PATIENCE: Duration = Duration::from_secs(8);
 
@@ -80,6 +87,16 @@ pub fn run(config: Config, places: Places, environment: Environment) -> anyhow::
     // Blocking work that outlived its part (a long walk) is taken up again at the next start.
     runtime.shutdown_timeout(Duration::from_millis(500));
     end
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
 }
 
 impl Applied {
@@ -116,6 +133,8 @@ impl Shared {
     }
 
     async fn run(self: Arc<Self>) -> anyhow::Result<End> {
+        // Before anybody can see that we run, because whoever does may stop us.
+        let mut signals = Signals::new()?;
         self.queue.release_all().await?;
         crate::intake::spool::prepare(&self.places.spool, self.places.shared)?;
         let hooks = self.listen()?;
@@ -130,7 +149,7 @@ impl Shared {
         let watched = self.watch_config();
         self.say_recovered().await;
         let _ = sd_notify::notify(&[NotifyState::Ready]);
-        let end = self.wait(&mut reloads, watched).await?;
+        let end = self.wait(&mut signals, &mut reloads, watched).await?;
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         self.stop.send_replace(true);
         if tokio::time::timeout(PATIENCE, async { while parts.join_next().await.is_some() {} }).await.is_err() {
@@ -144,18 +163,16 @@ impl Shared {
     /// The only place that waits for signals and for the configuration to change.
     async fn wait(
         &self,
+        signals: &mut Signals,
         reloads: &mut mpsc::Receiver<oneshot::Sender<Result<(), String>>>,
         (_watcher, mut changes): (Option<notify::RecommendedWatcher>, mpsc::Receiver<()>),
     ) -> anyhow::Result<End> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hangup = signal(SignalKind::hangup())?;
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
-                _ = terminate.recv() => return Ok(End::Stopped),
-                _ = interrupt.recv() => return Ok(End::Stopped),
-                _ = hangup.recv() => drop(self.reload()),
+                _ = signals.terminate.recv() => return Ok(End::Stopped),
+                _ = signals.interrupt.recv() => return Ok(End::Stopped),
+                _ = signals.hangup.recv() => drop(self.reload()),
                 Some(()) = changes.recv() => {
                     // An editor writes in several steps: look when it has come to rest.
                     tokio::time::sleep(Duration::from_millis(200)).await;

@@ -109,8 +109,12 @@ const INCOMING: &str = "incoming";
 const CORRUPT: &str = "corrupt";
 
 /// Files that are complete; a name with a dot in front is still being written.
+///
+/// A directory is passed over: nobody but its owner can move it out of the way.
 fn names(directory: &Path) -> std::io::Result<impl Iterator<Item = PathBuf>> {
-    let visible = |entry: &fs::DirEntry| !entry.file_name().as_encoded_bytes().starts_with(b".");
+    let visible = |entry: &fs::DirEntry| {
+        !entry.file_name().as_encoded_bytes().starts_with(b".") && entry.file_type().is_ok_and(|kind| !kind.is_dir())
+    };
     Ok(fs::read_dir(directory)?.filter_map(Result::ok).filter(visible).map(|entry| entry.path()))
 }
 

@@ -122,8 +122,9 @@ struct Hook {
 
 impl Hook {
     fn new(name: &str, chosen: Option<&Path>, environment: Environment, started: Instant) -> anyhow::Result<Hook> {
-        let git_dir = git_dir(&environment)?;
-        let repository = Repository::open(&git_dir)?;
+        let repository = Repository::open(&git_dir(&environment)?)?;
+        // All worktrees of a clone are one repository.
+        let git_dir = repository.common_dir().to_owned();
         let chosen = chosen.map(Path::to_owned).or_else(|| host::config_of(&repository));
         let path = Places::config_path(chosen.as_deref(), &environment);
         let config = Config::load(&path)?;
@@ -313,7 +314,8 @@ fn say(lines: &[String]) {
 fn status(ran: std::io::Result<i32>) -> ExitCode {
     match ran {
         Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1)),
-        Err(_) => ExitCode::SUCCESS,
+        // Git would not have got further with it either.
+        Err(_) => ExitCode::FAILURE,
     }
 }
 
@@ -328,8 +330,9 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_that_cannot_be_run_does_not_fail_the_push() {
-        assert_eq!(status(Err(std::io::ErrorKind::NotFound.into())), ExitCode::SUCCESS);
+    fn the_status_is_that_of_the_hook_that_was_there_before() {
+        assert_eq!(status(Err(std::io::ErrorKind::NotFound.into())), ExitCode::FAILURE);
+        assert_eq!(status(Ok(0)), ExitCode::SUCCESS);
         assert_eq!(status(Ok(1)), ExitCode::from(1));
     }
 }
