@@ -33,7 +33,7 @@ pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
     let git_dir = host::find_git_dir(&word.path.map_or_else(std::env::current_dir, Ok)?)?;
     let (config, places) = context.config()?;
     make_spool(&places)?;
-    let config = into_account(config, &places.config, &git_dir, word.account.as_deref())?;
+    let config = into_account(config, &places, &git_dir, word.account.as_deref())?;
     let installed = host::install(&git_dir, &std::env::current_exe()?)?;
     let repository = Repository::open(&installed.git_dir)?;
     let id = match repository.id()? {
@@ -98,7 +98,7 @@ fn forget(git_dir: &Path, context: &Context) -> anyhow::Result<()> {
 }
 
 /// Makes sure that the repository lies in an account: its events are taken only then.
-fn into_account(config: Config, path: &Path, git_dir: &Path, wanted: Option<&str>) -> anyhow::Result<Config> {
+fn into_account(config: Config, places: &Places, git_dir: &Path, wanted: Option<&str>) -> anyhow::Result<Config> {
     match (config.account_of(git_dir), wanted) {
         (Some(found), None) => {
             show::line(format_args!("it belongs to account {} ({})", found.name, found.root.display()));
@@ -119,8 +119,10 @@ fn into_account(config: Config, path: &Path, git_dir: &Path, wanted: Option<&str
     } else {
         git_dir
     };
-    let config = super::link::add_account(path, &name, root, None)?;
-    show::line(format_args!("made account {name} for it in {}", path.display()));
+    let config = super::link::add_account(&places.config, &name, root, None)?;
+    show::line(format_args!("made account {name} for it in {}", places.config.display()));
+    // A daemon that runs notices it by itself, but the first push may be quicker.
+    let _ = admin::post::<bool>(places, "/reload", &());
     Ok(config)
 }
 

@@ -156,7 +156,7 @@ fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
 
 fn man() -> anyhow::Result<ExitCode> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
+    clap_mangen::Man::new(Arguments::command().display_name("agent")).render(&mut page)?;
     show::bytes(&page);
     Ok(ExitCode::SUCCESS)
 }

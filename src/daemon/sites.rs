@@ -1,7 +1,7 @@
 //! One loop a site: claim what is due, tell Jira, settle.
 //!
 //! What becomes due is collected for a moment, so that many pushes leave as one request. Live data
-//! goes first; history gets a turn when nothing live is due, and every tenth turn anyway. A site
+//! goes first; history gets a turn when little live is due, and every tenth turn anyway. A site
 //! that refuses us rests: what it is owed stays where it is, other sites are not touched.
 
 use std::sync::{Arc, PoisonError};
@@ -78,6 +78,15 @@ struct Site {
     ending: tokio::sync::watch::Receiver<bool>,
 }
 
+/// What became of one batch.
+#[derive(Default)]
+struct Sent {
+    count: usize,
+    /// Whether more may be due than it could carry.
+    full: bool,
+    rest: Option<Resting>,
+}
+
 impl Site {
     async fn run(mut self) -> anyhow::Result<()> {
         let mut turn: u64 = 0;
@@ -131,29 +140,34 @@ impl Site {
             *turn += 1;
             let first = if turn.is_multiple_of(10) { Class::Backfill } else { Class::Live };
             let second = if first == Class::Live { Class::Backfill } else { Class::Live };
-            let mut sent = 0;
+            let (mut sent, mut full) = (0, false);
             for class in [first, second] {
-                let (count, rest) = self.batch(jira, class).await?;
-                if rest.is_some() {
-                    return Ok(rest);
+                let batch = self.batch(jira, class).await?;
+                if batch.rest.is_some() {
+                    return Ok(batch.rest);
                 }
-                sent += count;
-                if count > 0 {
+                sent += batch.count;
+                full = batch.full;
+                if full {
                     break;
                 }
             }
             if sent == 0 || *self.ending.borrow() {
                 return Ok(None);
             }
+            // What came meanwhile is collected like the first; only a backlog leaves without a pause.
+            if !full && !self.pause(WINDOW).await {
+                return Ok(None);
+            }
         }
     }
 
-    async fn batch(&self, jira: &Jira, class: Class) -> anyhow::Result<(usize, Option<Resting>)> {
+    async fn batch(&self, jira: &Jira, class: Class) -> anyhow::Result<Sent> {
         let queue = &self.shared.queue;
         let owner = format!("process {}", std::process::id());
         let batch = queue.claim(self.settings.name.clone(), class, owner, clock::now(), LEASE_MS).await?;
         if batch.owed.is_empty() {
-            return Ok((0, None));
+            return Ok(Sent::default());
         }
         failpoint("sites.before_send");
         let told = jira.tell(class, &batch.owed, clock::now()).await;
@@ -171,11 +185,11 @@ impl Site {
                 state.recent_latency_ms.drain(..over);
             }
         });
-        let count = batch.owed.len();
+        let (count, full) = (batch.owed.len(), batch.is_full());
         tracing::info!(site = %self.settings.name, "{} took {accepted} of {count} entities", self.settings.name);
         queue.settle(batch.lease, told.settled, now).await?;
         let rest = told.rest.map(|rest| Resting { because: rest.because, until: rest.until });
-        Ok((count, rest))
+        Ok(Sent { count, full, rest })
     }
 
     /// Rests as the site asked, or until its secret changes; false when a new client is needed.

@@ -102,6 +102,13 @@ pub const OF_A_KIND: usize = 400;
 pub const OF_A_REQUEST: usize = 1000;
 pub const LANES: usize = 100;
 
+impl Batch {
+    /// Whether more may be due than one batch carries.
+    pub fn is_full(&self) -> bool {
+        self.lease.lanes.len() == LANES || self.owed.len() >= OF_A_KIND
+    }
+}
+
 impl EntityKind {
     pub fn as_str(self) -> &'static str {
         match self {

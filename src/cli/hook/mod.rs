@@ -134,12 +134,12 @@ impl Hook {
 
     fn work(&self, stdin: &[u8], first: &OsStr) -> anyhow::Result<Vec<String>> {
         match self.name.as_str() {
-            "pre-receive" => self.intent(stdin),
             // Git names the refs as they are inside the namespace, where each branch would stand for another one.
             "pre-receive" | "post-receive" if self.environment.namespace.is_some() => {
                 anyhow::ensure!(self.name == "pre-receive", "a push into a namespace (GIT_NAMESPACE) is not linked");
                 Ok(Vec::new())
             }
+            "pre-receive" => self.intent(stdin),
             "post-receive" if self.environment.quarantine.is_some() => {
                 anyhow::bail!("post-receive was called before the push is accepted; install it as post-receive")
             }
