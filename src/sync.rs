@@ -177,8 +177,7 @@ impl Work<'_> {
     ) -> Result<Result<(), git::Error>, E> {
         let read: HashSet<Oid> = event.commits.iter().map(|seen| seen.commit.id).collect();
         let news: Vec<Oid> = event.updates.iter().filter_map(|update| update.new).collect();
-        let olds = event.updates.iter().filter_map(|update| update.old);
-        let known = Known::new(snapshot.before.iter().copied().chain(olds));
+        let known = Known::new(snapshot.before.iter().copied());
         let mut failed = None;
         let walked = repository.walk_each(&news, &known, Budget::UNBOUNDED, &mut |commit| {
             if !read.contains(&commit.id) {

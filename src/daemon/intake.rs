@@ -21,9 +21,10 @@ use crate::{clock, failpoint};
 
 use super::Shared;
 
-/// Connections served at the same time, in all and for one user.
-const CONNECTIONS: usize = 256;
-const OF_A_USER: usize = 64;
+/// Connections served at the same time.
+const CONNECTIONS: usize = 512;
+/// Those of one user, who may run the hooks of a whole host.
+const OF_A_USER: usize = 384;
 /// How long a peer may take to send its frame.
 const SLOWEST: Duration = Duration::from_secs(5);
 /// Files taken from the drop-box at a time.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use crate::event::{Kind, Origin};
-use crate::git::{Oid, Repository};
+use crate::event::{Event, Kind, Origin};
+use crate::git::{Oid, RefName, Repository, Told};
 use crate::queue::{self, Class, Owing, Queued};
 use crate::send::Settings;
 use crate::sync::{self, Reading, Snapshot};
@@ -98,16 +98,16 @@ type Digested = Result<Result<sync::Digest, String>, queue::Error>;
 /// Reads what has to be read and puts everything into the outbox; blocks.
 fn owe_all(shared: &Shared, queued: &Queued, reading: &Reading, site: &str) -> Digested {
     let handle = Handle::current();
-    let event = &queued.event;
+    let mut event = queued.event.clone();
     let repository = open(&event.repository);
-    if queued.first_sight
-        && let Ok(repository) = &repository
-    {
-        let refs = repository.refs().unwrap_or_default();
-        let others = refs.into_iter().filter(|(name, _)| !event.updates.iter().any(|update| update.name == *name));
-        handle.block_on(shared.queue.baseline(event.repository.id.clone(), others.collect(), clock::now()))?;
-    }
-    let snapshot = snapshot(shared, queued, &handle)?;
+    let before = match &repository {
+        Ok(repository) if queued.first_sight => meet(shared, &mut event, repository, &handle)?,
+        _ if event.rest => known(shared, queued, &handle)?,
+        _ => Vec::new(),
+    };
+    let refs = event.updates.iter().map(|update| update.name.clone()).collect();
+    let current = handle.block_on(shared.queue.still_at(event.repository.id.clone(), refs, queued.seq))?;
+    let snapshot = Snapshot { current: current.into_iter().collect(), before };
     let emit = |entities| {
         let owing = Owing {
             site: site.to_owned(),
@@ -119,7 +119,7 @@ fn owe_all(shared: &Shared, queued: &Queued, reading: &Reading, site: &str) -> D
         handle.block_on(shared.queue.owe(owing, clock::now())).map(drop)
     };
     let readable = repository.as_ref().ok();
-    let digest = sync::digest(event, readable, &snapshot, reading, emit)?;
+    let digest = sync::digest(&event, readable, &snapshot, reading, emit)?;
     Ok(match (digest, repository) {
         (Ok(digest), Err(trouble)) if digest.trouble.is_some() || event.kind == Kind::Found => Err(trouble),
         (Ok(digest), _) => Ok(digest),
@@ -127,20 +127,40 @@ fn owe_all(shared: &Shared, queued: &Queued, reading: &Reading, site: &str) -> D
     })
 }
 
-fn snapshot(shared: &Shared, queued: &Queued, handle: &Handle) -> Result<Snapshot, queue::Error> {
-    let event = &queued.event;
-    let refs = event.updates.iter().map(|update| update.name.clone()).collect();
-    let current = handle.block_on(shared.queue.still_at(event.repository.id.clone(), refs, queued.seq))?;
-    let before: Vec<Oid> = match event.rest {
-        true => handle
-            .block_on(shared.queue.tips(event.repository.id.clone()))?
-            .into_iter()
-            .filter(|tip| tip.version < queued.seq)
-            .filter_map(|tip| tip.id)
-            .collect(),
-        false => Vec::new(),
+/// Notes where the refs of a repository were that we have not met before, and gives what of it is no news.
+///
+/// Its hooks may have told another daemon, or a store that was lost, of what came since they were put in: then their
+/// own record says where to begin, and all that followed is told again.
+fn meet(
+    shared: &Shared,
+    event: &mut Event,
+    repository: &Repository,
+    handle: &Handle,
+) -> Result<Vec<Oid>, queue::Error> {
+    let refs = repository.refs().unwrap_or_default();
+    let moved = |name: &RefName| event.updates.iter().find(|update| update.name == *name);
+    let told = if repository.is_clone().unwrap_or(true) { None } else { Told::of(repository).baseline(&refs) };
+    let rest = event.rest || told.is_some();
+    let (places, olds): (Vec<_>, Vec<_>) = match told {
+        Some(places) => (places, Vec::new()),
+        None => {
+            let others = refs.into_iter().filter(|(name, _)| moved(name).is_none());
+            (others.collect(), event.updates.iter().filter_map(|update| update.old).collect())
+        }
     };
-    Ok(Snapshot { current: current.into_iter().collect(), before })
+    let still = places.iter().filter(|(name, id)| moved(name).is_none_or(|update| update.new != Some(*id)));
+    let before = still.map(|(_, id)| *id).chain(olds).collect();
+    let others = places.into_iter().filter(|(name, _)| moved(name).is_none());
+    handle.block_on(shared.queue.baseline(event.repository.id.clone(), others.collect(), clock::now()))?;
+    event.rest = rest;
+    Ok(before)
+}
+
+/// What was known before an event: where refs were that moved earlier, and where its own began.
+fn known(shared: &Shared, queued: &Queued, handle: &Handle) -> Result<Vec<Oid>, queue::Error> {
+    let tips = handle.block_on(shared.queue.tips(queued.event.repository.id.clone()))?;
+    let earlier = tips.into_iter().filter(|tip| tip.version < queued.seq).filter_map(|tip| tip.id);
+    Ok(earlier.chain(queued.event.updates.iter().filter_map(|update| update.old)).collect())
 }
 
 /// Opens the repository of an event, if it is still the same one.

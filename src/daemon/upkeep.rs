@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Origin;
+use crate::git::Told;
 use crate::queue::RepositoryRow;
 use crate::{clock, log, sync};
 
@@ -108,13 +109,14 @@ async fn compare(shared: &Shared, row: RepositoryRow) -> anyhow::Result<()> {
         }
         let refs = repository.refs().map_err(|error| format!("the daemon cannot read its refs: {error}"))?;
         forget_mark(origin.git_dir());
-        Ok::<_, String>((sync::differences(&origin, &refs, &tips, now), refs))
+        let differences = sync::differences(&origin, &refs, &tips, now);
+        Ok::<_, String>((differences, Told::of(&repository).baseline(&refs).unwrap_or(refs)))
     });
     match looked.await? {
         Err(trouble) => shared.queue.trouble(row.id, Some(trouble)).await?,
-        // Its refs of before its first event are its baseline: nothing happened to them.
-        Ok((_, refs)) if !row.met => {
-            shared.queue.baseline(row.id.clone(), refs, now).await?;
+        // Where its refs were before its first event is its baseline: what is behind them is no news.
+        Ok((_, baseline)) if !row.met => {
+            shared.queue.baseline(row.id.clone(), baseline, now).await?;
             // What an intent announced and nobody confirmed did happen.
             Box::pin(compare(shared, RepositoryRow { met: true, ..row })).await?;
         }

@@ -8,15 +8,16 @@
 //! libgit2 shares with git: the numbers are to be git's to the line.
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
-use std::hash::BuildHasherDefault;
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::mem;
 use std::sync::Arc;
 
+use git2::ObjectType;
 use memchr::{memchr, memchr_iter, memrchr};
 use minicbor::{Decode, Encode};
 
-use super::history::{Key, KeyHasher, Raw};
+use super::history::{Key, Raw};
 use super::{Commit, Error, Oid, Repository};
 
 /// The files a commit changed against its first parent.
@@ -78,13 +79,17 @@ impl Repository {
         Ok(Files { listed, count })
     }
 
+    /// Finds a commit's tree, which a walk that has just come by has told us.
     fn tree_of(&self, commit: Oid) -> Result<Oid, Error> {
+        if let Some(tree) = self.trees.borrow_mut().get(&Key::of(commit)) {
+            return Ok(tree);
+        }
         let object = self.read(commit)?.ok_or(Error::Missing { id: commit })?;
         Ok(Raw::parse(object.data()).ok_or(Error::NotACommit { id: commit })?.tree)
     }
 
     fn tree(&self, id: Oid) -> Result<Arc<[u8]>, Error> {
-        match self.recent(id, git2::ObjectType::Tree)? {
+        match self.recent(id, ObjectType::Tree)? {
             Some(tree) => Ok(tree),
             // The tree of no files need not be stored.
             None if is_empty_tree(id) => Ok(Arc::default()),
@@ -92,16 +97,19 @@ impl Repository {
         }
     }
 
-    /// Reads a tree or a blob, perhaps not for the first time.
-    fn recent(&self, id: Oid, kind: git2::ObjectType) -> Result<Option<Arc<[u8]>>, Error> {
-        if let Some(content) = self.recent.borrow_mut().get(id) {
+    /// Reads a tree, or a blob that is not too large, perhaps not for the first time.
+    fn recent(&self, id: Oid, kind: ObjectType) -> Result<Option<Arc<[u8]>>, Error> {
+        if let Some(content) = self.recent.borrow_mut().get(&Key::of(id)) {
             return Ok(Some(content));
+        }
+        if kind == ObjectType::Blob && !self.is_small(id) {
+            return Ok(None);
         }
         let Some(object) = self.read(id)?.filter(|object| object.kind() == kind) else {
             return Ok(None);
         };
         let content: Arc<[u8]> = object.data().into();
-        self.recent.borrow_mut().put(id, Arc::clone(&content));
+        self.recent.borrow_mut().put(Key::of(id), Arc::clone(&content), content.len());
         Ok(Some(content))
     }
 
@@ -160,8 +168,7 @@ impl Repository {
         match side {
             None => Ok(Some(Arc::default())),
             Some(Side { mode: SUBMODULE, id }) => Ok(Some(format!("Subproject commit {id}\n").into_bytes().into())),
-            Some(Side { id, .. }) if self.recent.borrow_mut().get(id).is_none() && !self.is_small(id) => Ok(None),
-            Some(Side { id, .. }) => self.recent(id, git2::ObjectType::Blob),
+            Some(Side { id, .. }) => self.recent(id, ObjectType::Blob),
         }
     }
 
@@ -283,36 +290,41 @@ impl Cursor {
     }
 }
 
-/// The trees and blobs that were read last: what a commit changed from is mostly what an older one changed to.
+/// What was read last: what a commit changed from is mostly what an older one changed to.
 ///
 /// There are two generations; when the younger is full it becomes the older, and what of the older was not asked for
 /// since is forgotten.
-#[derive(Default)]
-pub(super) struct Recent {
-    young: HashMap<Key, Arc<[u8]>, BuildHasherDefault<KeyHasher>>,
-    old: HashMap<Key, Arc<[u8]>, BuildHasherDefault<KeyHasher>>,
+pub(super) struct Recent<K, V> {
+    young: HashMap<K, (V, usize), foldhash::fast::RandomState>,
+    old: HashMap<K, (V, usize), foldhash::fast::RandomState>,
     size: usize,
 }
 
-impl Recent {
+impl<K: Eq + Hash + Copy, V: Clone> Recent<K, V> {
     const SIZE: usize = 8 * 1024 * 1024;
 
-    fn get(&mut self, id: Oid) -> Option<Arc<[u8]>> {
-        if let Some(content) = self.young.get(&Key::of(id)) {
-            return Some(Arc::clone(content));
+    pub(super) fn get(&mut self, key: &K) -> Option<V> {
+        if let Some((value, _)) = self.young.get(key) {
+            return Some(value.clone());
         }
-        let content = self.old.remove(&Key::of(id))?;
-        self.put(id, Arc::clone(&content));
-        Some(content)
+        let (value, size) = self.old.remove(key)?;
+        self.put(*key, value.clone(), size);
+        Some(value)
     }
 
-    fn put(&mut self, id: Oid, content: Arc<[u8]>) {
-        self.size += content.len() + 128;
-        self.young.insert(Key::of(id), content);
-        if self.size > Recent::SIZE {
+    pub(super) fn put(&mut self, key: K, value: V, size: usize) {
+        self.size += size + 128;
+        self.young.insert(key, (value, size));
+        if self.size > Self::SIZE {
             self.old = mem::take(&mut self.young);
             self.size = 0;
         }
+    }
+}
+
+impl<K, V> Default for Recent<K, V> {
+    fn default() -> Recent<K, V> {
+        Recent { young: HashMap::default(), old: HashMap::default(), size: 0 }
     }
 }
 
@@ -330,11 +342,12 @@ fn is_binary(bytes: &[u8]) -> bool {
 /// Counts the lines that were added and removed.
 fn count_lines(old: &[u8], new: &[u8]) -> (u32, u32) {
     let (head, tail) = common_ends(old, new);
-    let (old_middle, new_middle) = (&old[head..old.len() - tail], &new[head..new.len() - tail]);
-    if have_no_line_in_common(old_middle, new_middle) {
-        return (lines(new_middle).count() as u32, lines(old_middle).count() as u32);
+    let middles = [&old[head..old.len() - tail], &new[head..new.len() - tail]];
+    let all = || (lines(middles[1]).count() as u32, lines(middles[0]).count() as u32);
+    if middles[0].is_empty() || middles[1].is_empty() {
+        return all();
     }
-    if let Some(figures) = count_few_edits([old, new], head, tail) {
+    if let Some(figures) = count_few_edits(middles, [&old[..head], &old[old.len() - tail..]]) {
         return figures;
     }
     // A long way from one to the other is cut short in git's own ways.
@@ -343,33 +356,37 @@ fn count_lines(old: &[u8], new: &[u8]) -> (u32, u32) {
     let patch = git2::Patch::from_buffers(old, None, new, None, Some(&mut options));
     match patch.and_then(|patch| patch.line_stats()) {
         Ok((_, added, removed)) => (added as u32, removed as u32),
-        Err(_) => (lines(new_middle).count() as u32, lines(old_middle).count() as u32),
+        Err(_) => all(),
     }
 }
 
-/// Counts the lines that differ between two texts with a common head and tail; nothing when there are many.
+/// Counts the lines that differ between two texts that both stand between the same ends; nothing when there are many.
 ///
-/// The rest of the texts matters because git, before it compares, drops lines that are frequent in the other text and
-/// stand among lines that are not in it at all.
-fn count_few_edits(texts: [&[u8]; 2], head: usize, tail: usize) -> Option<(u32, u32)> {
+/// The ends matter because git, before it compares, drops lines that are frequent in the other text and stand among
+/// lines that are not in it at all; of the latter there must be [`CROWD`] for that.
+fn count_few_edits(texts: [&[u8]; 2], ends: [&[u8]; 2]) -> Option<(u32, u32)> {
     let mut classes = Classes::default();
-    classes.numbers.reserve(texts[0].len() / 32);
-    let (mut all, mut middle) = ([0; 2], [Vec::new(), Vec::new()]);
-    for side in [0, 1] {
-        let (head, rest) = texts[side].split_at(head);
-        let (between, tail) = rest.split_at(rest.len() - tail);
-        middle[side] = lines(between).map(|line| classes.see(line, side)).collect();
-        all[side] = middle[side].len();
-        for line in lines(head).chain(lines(tail)) {
-            classes.see(line, side);
-            all[side] += 1;
-        }
-    }
-    let old = classes.without_frequent(&middle[0], 1, rough_root(all[0]));
-    let new = classes.without_frequent(&middle[1], 0, rough_root(all[1]));
-    let edits = distance(&old, &new)?;
-    let common = (old.len() + new.len() - edits) / 2;
+    let middle = [0, 1].map(|side| lines(texts[side]).map(|line| classes.see(line, &[side])).collect::<Vec<u32>>());
+    let alone = [0, 1].map(|side| middle[side].iter().filter(|&&line| classes.count(line, 1 - side) == 0).count());
+    let common = if alone[0] == middle[0].len() {
+        0
+    } else if alone[0].max(alone[1]) < CROWD {
+        common(&middle[0], &middle[1])?
+    } else {
+        let around = ends.into_iter().flat_map(lines).map(|line| classes.see(line, &[0, 1])).count();
+        let old = classes.without_frequent(&middle[0], 1, rough_root(middle[0].len() + around));
+        let new = classes.without_frequent(&middle[1], 0, rough_root(middle[1].len() + around));
+        common(&old, &new)?
+    };
     Some(((middle[1].len() - common) as u32, (middle[0].len() - common) as u32))
+}
+
+/// How many lines that are not in the other text it takes for git to drop a frequent one between them.
+const CROWD: usize = 7;
+
+/// Counts the lines that stay; nothing when many do not.
+fn common(old: &[u32], new: &[u32]) -> Option<usize> {
+    distance(old, new).map(|edits| (old.len() + new.len() - edits) / 2)
 }
 
 /// How many edits are counted before git would begin to take shortcuts.
@@ -391,14 +408,20 @@ enum Match {
 }
 
 impl<'a> Classes<'a> {
-    fn see(&mut self, line: &'a [u8], side: usize) -> u32 {
+    fn see(&mut self, line: &'a [u8], sides: &[usize]) -> u32 {
         let next = self.counts.len() as u32;
         let number = *self.numbers.entry(line).or_insert(next);
         if number == next {
             self.counts.push([0; 2]);
         }
-        self.counts[number as usize][side] += 1;
+        for &side in sides {
+            self.counts[number as usize][side] += 1;
+        }
         number
+    }
+
+    fn count(&self, line: u32, side: usize) -> usize {
+        self.counts[line as usize][side]
     }
 
     /// Drops the lines that git would not try to match: `many` is how many make a line frequent.
@@ -498,15 +521,6 @@ fn common_tail(old: &[u8], new: &[u8]) -> usize {
 }
 
 const BLOCK: usize = 128;
-
-fn have_no_line_in_common(old: &[u8], new: &[u8]) -> bool {
-    if old.is_empty() || new.is_empty() {
-        return true;
-    }
-    let (fewer, more) = if old.len() < new.len() { (old, new) } else { (new, old) };
-    let fewer: HashSet<&[u8], foldhash::fast::RandomState> = lines(fewer).collect();
-    !lines(more).any(|line| fewer.contains(line))
-}
 
 /// Splits a text into lines, each with its end.
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {

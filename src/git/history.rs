@@ -321,9 +321,11 @@ impl<'r> Walker<'r> {
     }
 
     fn wait(&mut self, id: Oid, object: OdbObject<'r>, colour: Colour) {
-        let Some(at) = Raw::parse(object.data()).map(|raw| raw.committed_at()) else {
+        let Some(raw) = Raw::parse(object.data()) else {
             return self.count_missing(id, colour);
         };
+        let at = raw.committed_at();
+        self.repository.trees.borrow_mut().put(Key::of(id), raw.tree, 0);
         self.new += usize::from(colour == Colour::New);
         let object = Some(object).filter(|_| self.waiting.len() < KEPT);
         self.waiting.push(Waiting { at, order: Reverse(self.seen.len()), id, object });

@@ -24,7 +24,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::{fmt, fs};
 
 use git2::{ErrorCode, ObjectFormat, Odb, OdbLookupFlags, OdbObject};
@@ -49,7 +49,9 @@ pub struct Repository {
     /// Whether its refs are out of libgit2's reach.
     reftable: bool,
     /// What [`files`](Self::files) has read lately.
-    recent: RefCell<files::Recent>,
+    recent: RefCell<files::Recent<history::Key, Arc<[u8]>>>,
+    /// The trees of the commits that were walked lately.
+    trees: RefCell<files::Recent<history::Key, Oid>>,
 }
 
 /// Why a repository could not be read.
@@ -127,6 +129,14 @@ impl Repository {
         setting(&self.common_dir.join("config"), "agent.repoid")
     }
 
+    /// Tells whether somebody works in it, so that its branches may hold what nobody else is to see yet.
+    pub fn is_clone(&self) -> Result<bool, Error> {
+        let own = self.common_dir.file_name() == Some(OsStr::new(".git"));
+        let bare = setting(&self.common_dir.join("config"), "core.bare")?;
+        let yes = |value: String| ["true", "yes", "on", "1"].iter().any(|yes| value.eq_ignore_ascii_case(yes));
+        Ok(bare.map_or(own, |value| !yes(value)))
+    }
+
     /// Writes the id into the repository's own configuration.
     pub fn set_id(&self, id: &str) -> Result<(), Error> {
         command::configure(&self.common_dir, &self.common_dir.join("config"), "agent.repoid", id)
@@ -150,6 +160,7 @@ impl Repository {
             id_len: if format == ObjectFormat::Sha256 { 32 } else { 20 },
             reftable: says("extensions.refstorage", "reftable")?,
             recent: RefCell::default(),
+            trees: RefCell::default(),
             git_dir: git_dir.to_path_buf(),
             common_dir,
         })

@@ -102,6 +102,17 @@ impl<'r> Told<'r> {
         Known::new(baseline.into_iter().map(|(_, id)| id)).with_old(updates)
     }
 
+    /// Gives where these refs were when the file was made, without those that came later.
+    ///
+    /// For a daemon that meets the repository while its hooks have told another one, or a store that was lost. Nothing
+    /// when there is no file, or one that was compacted and no longer says which ref was where.
+    pub fn baseline(&self, refs: &[(RefName, Oid)]) -> Option<Vec<(RefName, Oid)>> {
+        let records = self.load()?;
+        let places: HashMap<u64, Oid> = records.baseline().collect();
+        let was = |(name, _): &(RefName, Oid)| places.get(&hash(name)).map(|id| (name.clone(), *id));
+        (!places.contains_key(&0)).then(|| refs.iter().filter_map(was).collect())
+    }
+
     /// Remembers tips; to be called only after they were durably handed over, they and all that is reachable from them.
     ///
     /// Where a walk was not complete, what was handed over has to say so, for somebody else to walk the rest.
@@ -325,6 +336,22 @@ mod tests {
     fn tell(scratch: &Scratch, tips: &[Oid]) {
         let repository = scratch.open();
         Told::of(&repository).append(tips).unwrap();
+    }
+
+    #[test]
+    fn f23_where_refs_were_is_known_after_they_moved() {
+        let scratch = Scratch::new();
+        let old = scratch.commit(&[], NOW, "old");
+        scratch.set("refs/heads/main", old);
+        let repository = scratch.open();
+        let refs = || repository.refs().unwrap();
+        assert_eq!(Told::of(&repository).baseline(&refs()), None);
+        Told::of(&repository).begin(&[]).unwrap();
+        let new = scratch.commit(&[old], NOW + 1, "new");
+        scratch.set("refs/heads/main", new);
+        scratch.set("refs/heads/later", new);
+        tell(&scratch, &[new]);
+        assert_eq!(Told::of(&repository).baseline(&refs()), Some(vec![(RefName::new("refs/heads/main"), old)]));
     }
 
     #[test]

@@ -248,6 +248,11 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_that_is_killed_gives_leave() {
+        check_shell(Some(("#!/bin/sh\nkill -9 $$\n", 0o755)), false, 0, "");
+    }
+
+    #[test]
     fn every_shell_goes_on_without_the_agent() {
         for agent in
             [None, Some(("#!/nonexistent\n", 0o755)), Some(("\x7fELF\x02\x01\x01\0", 0o755)), Some(("", 0o644))]

@@ -324,9 +324,12 @@ fn due(c: &Connection, site: &str, repository: &str, class: Class, room: usize, 
 
 /// Ends a lease; the lane goes to the back of those that are due, or rests until its next entity is.
 fn give_back(c: &Connection, site: &str, repository: &str, class: Class, now: i64) -> Result<()> {
+    // One look into the index for each kind, however much is owed.
     let sql = "UPDATE lane SET lease_owner = NULL, lease_until = 0, ready_at = (
-                 SELECT max(min(e.ready_at), ?4) FROM entity e WHERE e.site_id = lane.site_id AND e.repo_id = lane.repo_id
-                 AND e.class = lane.class AND e.state = 'ready')
+                 SELECT max(min(first.at), ?4) FROM (
+                   SELECT (SELECT min(e.ready_at) FROM entity e WHERE e.site_id = ?1 AND e.repo_id = ?2 AND e.class = ?3
+                           AND e.kind = kinds.column1 AND e.state = 'ready') AS at
+                   FROM (VALUES ('commit'), ('branch'), ('repository')) AS kinds) AS first)
                WHERE site_id = ?1 AND repo_id = ?2 AND class = ?3";
     c.prepare_cached(sql)?.execute(params![site, repository, class as i64, now]).map(std::mem::drop)
 }

@@ -278,7 +278,7 @@ impl World {
 }
 
 impl Sandbox {
-    fn start(folder: &Path) -> Sandbox {
+    pub fn start(folder: &Path) -> Sandbox {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agent"));
         command.args(["sandbox", "--listen", "127.0.0.1:0"]).env_clear().env("PATH", path()).current_dir(folder);
         for number in 1..=9 {

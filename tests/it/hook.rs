@@ -11,7 +11,7 @@ use std::process::{Child, Output, Stdio};
 use serde_json::{Value, json};
 
 use crate::direct::feed;
-use crate::harness::{Process, Repository, World, shown, success, wait_until, wait_until_or};
+use crate::harness::{Daemon, Repository, World, shown, success, wait_until, wait_until_or};
 
 /// Hooks that may take their time, because the machine of a test may be busy.
 pub const CALM: &str = "[hook]\ndeadline_ms = 2000\nread_ms = 1500\n";
@@ -271,7 +271,7 @@ fn f01_h01_a_pusher_killed_before_the_report_is_missed_by_nobody() {
     let (repository, clone, first) = met(&world, "tool");
     let second = clone.commit("ABC-2 cut off");
     halt_push(&repository, &clone, &["origin", "HEAD:main"]).cut(&repository, "main", &second);
-    let _daemon = world.restarted(daemon);
+    let Some(_daemon) = a_minute_later(&world, daemon) else { return };
     world.wait_for_owed("commit", &[&first, &second]);
 }
 
@@ -294,6 +294,18 @@ fn f01_h02_a_hook_whose_pusher_is_gone_prints_into_the_void_and_hands_over_once(
     assert_eq!(world.events().len(), 2);
 }
 
+/// Stops a daemon and starts it a minute later, by its own clock: what was announced and never confirmed is due then.
+pub fn a_minute_later(world: &World, mut daemon: Daemon) -> Option<Daemon> {
+    const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+    if !Path::new(FAKETIME).exists() {
+        skipped("there is no faketime here");
+        return None;
+    }
+    daemon.stop();
+    let moved = [("LD_PRELOAD", FAKETIME), ("FAKETIME", "+60s"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+    Some(world.daemon_with(&moved))
+}
+
 /// The server's side of a push dies after the ref has moved and before `post-receive`.
 fn push_to_dying_server(repository: &Repository<'_>, clone: &Repository<'_>, id: &str) {
     let hook = repository.path.join("hooks/reference-transaction");
@@ -310,7 +322,7 @@ fn f02_a_ref_that_moved_without_post_receive_is_found() {
     let (repository, clone, first) = met(&world, "tool");
     let second = clone.commit("ABC-2 unseen");
     push_to_dying_server(&repository, &clone, &second);
-    let _daemon = world.restarted(daemon);
+    let Some(_daemon) = a_minute_later(&world, daemon) else { return };
     world.wait_for_owed("commit", &[&first, &second]);
     assert_eq!(world.events().iter().filter(|event| event["kind"] == "found").count(), 1);
 }
@@ -323,7 +335,7 @@ fn f02_the_very_first_push_that_never_came_to_post_receive_is_found_too() {
     let clone = world.clone_of(&repository, "work");
     let first = clone.commit("ABC-1 unseen");
     push_to_dying_server(&repository, &clone, &first);
-    let _daemon = world.restarted(daemon);
+    let Some(_daemon) = a_minute_later(&world, daemon) else { return };
     world.wait_for_owed("commit", &[&first]);
 }
 
@@ -575,6 +587,45 @@ fn c1_a_push_from_a_clone_with_hooks_arrives_and_a_refused_one_does_not() {
 }
 
 #[test]
+fn c1_c19_comparing_refs_lets_nothing_out_of_a_clone_that_was_not_pushed() {
+    let world = calm_world();
+    let daemon = world.daemon();
+    // Repositories are looked at one after the other: when those around it are done, it is done.
+    let (before, _, _) = met(&world, "before");
+    let bare = world.plain_repository("tool", &[]);
+    let clone = world.clone_of(&bare, "work");
+    world.agent_says(&["install", clone.path.to_str().unwrap()]);
+    let pushed = clone.commit("ABC-4 pushed");
+    clone.push(&["origin", "HEAD:main"]);
+    wait_until("the push is owed", || world.owed("commit").contains(&pushed));
+    let after = world.repository("after");
+    clone.push(&[after.path.to_str().unwrap(), "HEAD:main"]);
+    world.wait_until_idle();
+    let private = clone.commit("ABC-2 private");
+    clone.git(&["branch", "ABC-3-private"]);
+    for around in [&before, &after] {
+        around.git(&["update-ref", "refs/heads/ABC-5-found", "refs/heads/main"]);
+    }
+    let _daemon = world.restarted(daemon);
+    world.wait_for_owed("branch", &["ABC-5-found", "ABC-5-found"]);
+    world.wait_until_idle();
+    assert!(!world.owed("commit").contains(&private));
+    let found = world.events().iter().filter(|event| event["kind"] == "found").count();
+    assert_eq!(found, 2, "{:?}", world.events());
+}
+
+#[test]
+fn c8_c9_a_clone_with_hooks_tells_of_branches_that_come_and_go() {
+    let world = calm_world();
+    let _daemon = world.daemon();
+    let (_bare, clone, _first) = clone_with_hooks(&world);
+    clone.push(&["origin", "HEAD:ABC-2-x", "HEAD:ABC-3-y"]);
+    world.wait_for_jira(1, 2);
+    clone.push(&["origin", ":ABC-2-x"]);
+    world.wait_for_jira(1, 1);
+}
+
+#[test]
 fn h12_a_rebase_of_twenty_commits_says_nothing_until_it_is_pushed_and_repeats_no_key() {
     let world = calm_world();
     let _daemon = world.daemon();
@@ -707,9 +758,4 @@ pub fn is_root() -> bool {
 /// Says why a test did not do its work.
 pub fn skipped(because: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {because}");
-}
-
-/// A process that ends with the test, started in the background.
-pub fn background(command: &mut std::process::Command) -> Process {
-    Process(command.spawn().unwrap())
 }

@@ -5,12 +5,20 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests are not the product: they read the environment and the clock")]
 
+mod cases;
+mod clock;
+mod contract;
 mod crash;
 mod direct;
-mod cases;
 mod harness;
 mod hook;
+mod jira;
+mod network;
+mod operations;
 mod process;
 mod push;
+mod repositories;
+mod ssh;
 mod store;
 mod tidy;
+mod uninstall;

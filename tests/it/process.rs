@@ -1,6 +1,6 @@
 //! The daemon as a process: signals, reloads, supervisors, descriptors, a log nobody reads, and clocks that jump.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::direct::{Direct, Promise, has, number, wait_for_commits};
-use crate::harness::{Daemon, Process, World, shown, wait_until, wait_until_or};
+use crate::harness::{Daemon, PATIENCE, Process, World, shown, wait_until, wait_until_or};
 
 const TOP: &str = "[hook]\nread_ms = 1500\ndeadline_ms = 2000\n";
 const SITE: &str = "projects = [\"ABC\"]\n";
@@ -200,7 +200,7 @@ fn the_supervisor_hears_ready_watchdog_reloading_and_stopping() {
     let world = world();
     let path = world.folder.join("notify.sock");
     let supervisor = UnixDatagram::bind(&path).unwrap();
-    supervisor.set_read_timeout(Some(crate::harness::PATIENCE)).unwrap();
+    supervisor.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut heard = String::new();
     let mut hear = |what: &str| {
         let mut buffer = [0; 4096];
@@ -255,13 +255,20 @@ fn f81_a_log_that_nobody_reads_holds_nothing_up_and_what_was_left_out_is_counted
     let world = world();
     let text = std::fs::read_to_string(world.config()).unwrap().replace("[daemon]\n", "[daemon]\nlog = \"trace\"\n");
     std::fs::write(world.config(), text).unwrap();
-    let direct = Direct::new(&world, "tool", 60);
+    let direct = Direct::new(&world, "tool", 20);
     let mut run = world.agent(&["daemon", "run"]);
     let mut child = run.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut log = child.stderr.take().unwrap();
     let mut process = Process(child);
     wait_until("the daemon is ready", || world.agent(&["daemon", "status"]).output().unwrap().status.success());
-    for number in 0..60 {
+    // Each of these is worth a line; a pipe and the lines in memory hold about five thousand.
+    for _ in 0..8000 {
+        let mut stranger = UnixStream::connect(world.socket()).unwrap();
+        stranger.set_read_timeout(Some(PATIENCE)).unwrap();
+        stranger.write_all(b"not a frame at all").unwrap();
+        let _ = stranger.read(&mut [0; 64]).expect("the daemon answers although nobody reads its log");
+    }
+    for number in 0..20 {
         assert_eq!(direct.push(number), Promise::Queued);
     }
     wait_for_commits(&world, &direct.commits);

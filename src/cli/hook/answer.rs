@@ -71,7 +71,12 @@ impl Answer<'_> {
     }
 
     fn details(&self, found: &Found) -> Vec<String> {
-        let mut lines: Vec<String> = found.keys.keys().map(|key| self.key_line(key)).collect();
+        let mut lines = Vec::new();
+        // First, because so many keys would push it out of sight.
+        if found.beyond > 0 {
+            lines.push(format!("  {} keys past the first 100 of an entity are left out", found.beyond));
+        }
+        lines.extend(found.keys.keys().map(|key| self.key_line(key)));
         if found.orders > 0 {
             lines.push(format!("  {}: {}", count(found.orders, "command", "commands"), self.fate_of_orders()));
         }
@@ -79,9 +84,6 @@ impl Answer<'_> {
         lines.extend(
             found.rejected.iter().map(|(text, because)| format!("  not linked: {} ({because})", Untrusted::text(text))),
         );
-        if found.beyond > 0 {
-            lines.push(format!("  {} keys past the first 100 of an entity are left out", found.beyond));
-        }
         lines
     }
 

@@ -189,7 +189,8 @@ impl Hook {
         let site = account.and_then(|account| self.config.site_of(account));
         let rules = self.config.rules(site)?;
         let event = self.read(updates, known, budget, &rules)?;
-        let deadline = self.started + Duration::from_millis(self.config.hook.deadline_ms * 9 / 10);
+        // The other half is for the spool.
+        let deadline = self.started + Duration::from_millis(self.config.hook.deadline_ms / 2);
         let handed = intake::hand_over(&event, &self.places.socket, &self.places.spool, deadline);
         if taken(&handed) {
             then(&updates.iter().filter_map(|update| update.new).collect::<Vec<_>>());

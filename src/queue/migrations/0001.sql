@@ -81,7 +81,7 @@ CREATE TABLE entity (
   body_hash TEXT NOT NULL,
   note TEXT,
   PRIMARY KEY (site_id, repo_id, kind, entity_id));
-CREATE INDEX entity_ready ON entity (site_id, repo_id, class, ready_at) WHERE state = 'ready';
+CREATE INDEX entity_ready ON entity (site_id, repo_id, class, kind, ready_at, sequence) WHERE state = 'ready';
 CREATE INDEX entity_named ON entity (entity_id);
 CREATE INDEX entity_settled ON entity (settled_at) WHERE state = 'settled';
 

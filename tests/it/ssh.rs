@@ -1,0 +1,114 @@
+//! Through a real SSH server, as one account that everybody shares.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::process::{Command, Stdio};
+
+use crate::harness::{Process, Repository, World, success, wait_until};
+use crate::hook::{a_minute_later, calm_world, halt_push, is_root, skipped};
+
+const SSHD: &str = "/usr/sbin/sshd";
+
+/// An SSH server that lets in whoever has the world's key, as the user who runs the test.
+struct Server {
+    port: u16,
+    user: String,
+    _process: Process,
+}
+
+impl Server {
+    /// Gives nothing, and says why, where it cannot be had.
+    fn start(world: &World) -> Option<Server> {
+        if !fs::exists(SSHD).unwrap() || world.command("ssh").arg("-V").output().is_err() {
+            skipped("there is no OpenSSH here");
+            return None;
+        }
+        let user = success(world.command("id").arg("-un")).trim().to_owned();
+        for key in ["host", "person"] {
+            success(world.command("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", key]));
+        }
+        if is_root() {
+            // Where OpenSSH keeps a folder for its helpers, which a system without a running server lacks.
+            let _ = fs::DirBuilder::new().mode(0o755).create("/run/sshd");
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = world.folder.display();
+        let config = format!(
+            "ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nPidFile none\nStrictModes no\nUsePAM no\n\
+             AuthorizedKeysFile {folder}/person.pub\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+             PermitRootLogin prohibit-password\nExposeAuthInfo yes\n"
+        );
+        fs::write(world.folder.join("sshd_config"), config).unwrap();
+        let mut sshd = Command::new(SSHD);
+        sshd.args(["-D", "-e", "-f"]).arg(world.folder.join("sshd_config")).stderr(Stdio::piped());
+        let mut process = Process(sshd.spawn().unwrap());
+        let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
+        if !lines.any(|line| line.unwrap_or_default().contains("Server listening")) {
+            skipped("the SSH server does not start here");
+            return None;
+        }
+        // Somebody has to read what it says, or it stops when the pipe is full.
+        std::thread::spawn(move || lines.for_each(drop));
+        TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Some(Server { port, user, _process: process })
+    }
+
+    fn address(&self, repository: &Repository<'_>) -> String {
+        format!("ssh://{}@127.0.0.1:{}{}", self.user, self.port, repository.path.display())
+    }
+
+    /// A clone whose git speaks to the server with the world's key.
+    fn clone_of<'w>(&self, world: &'w World, repository: &Repository<'_>) -> Repository<'w> {
+        let clone = world.clone_of(repository, "work");
+        let folder = world.folder.display();
+        let ssh = format!(
+            "ssh -F none -i {folder}/person -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=no \
+             -o UserKnownHostsFile={folder}/known_hosts -o LogLevel=ERROR"
+        );
+        clone.git(&["config", "core.sshCommand", &ssh]);
+        clone.git(&["remote", "set-url", "origin", &self.address(repository)]);
+        clone
+    }
+}
+
+/// A repository whose hooks know their configuration without the environment, which SSH does not carry.
+fn installed(world: &World) -> Repository<'_> {
+    let repository = world.plain_repository("tool", &[]);
+    let config = world.config();
+    world.agent_says(&["--config", config.to_str().unwrap(), "install", repository.path.to_str().unwrap()]);
+    fs::set_permissions(&world.folder, fs::Permissions::from_mode(0o755)).unwrap();
+    repository
+}
+
+#[test]
+fn c1_k11_a_push_through_ssh_shows_the_answer_and_reaches_jira() {
+    let world = calm_world();
+    let Some(server) = Server::start(&world) else { return };
+    let _daemon = world.daemon();
+    let repository = installed(&world);
+    let clone = server.clone_of(&world, &repository);
+    clone.commit("ABC-1 begin");
+    let answer = clone.push(&["origin", "HEAD:main", "HEAD:ABC-2-x"]);
+    assert!(answer.contains("remote: jira: 1 commit, 1 branch queued for Jira"), "{answer}");
+    assert!(answer.contains(&format!("ABC-1  {}/browse/ABC-1", world.sandbox.url())), "{answer}");
+    world.wait_for_jira(1, 1);
+}
+
+#[test]
+fn f01_h01_a_connection_cut_in_the_middle_of_a_push_loses_nothing() {
+    let world = calm_world();
+    let Some(server) = Server::start(&world) else { return };
+    let daemon = world.daemon();
+    let repository = installed(&world);
+    let clone = server.clone_of(&world, &repository);
+    let first = clone.commit("ABC-1 begin");
+    clone.push(&["origin", "HEAD:main"]);
+    world.wait_for_owed("commit", &[&first]);
+    let second = clone.commit("ABC-2 cut off");
+    halt_push(&repository, &clone, &["origin", "HEAD:main"]).cut(&repository, "main", &second);
+    wait_until("the ref has moved", || repository.git(&["rev-parse", "main"]) == second);
+    let Some(_daemon) = a_minute_later(&world, daemon) else { return };
+    world.wait_for_owed("commit", &[&first, &second]);
+}

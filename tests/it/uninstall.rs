@@ -1,0 +1,187 @@
+//! What is left behind: nothing by `agent uninstall`, and nothing broken by an agent that is simply gone.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::harness::{Repository, World, success, wait_until, wait_until_or};
+use crate::hook::{calm_world, met, write_script};
+
+/// All there is below a folder: each path with its kind and rights, and its bytes or where it leads.
+fn tree(folder: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(path) = open.pop() {
+        let meta = fs::symlink_metadata(&path).unwrap();
+        let content = match () {
+            () if meta.is_symlink() => fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes(),
+            () if meta.is_dir() => {
+                open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+                Vec::new()
+            }
+            () => fs::read(&path).unwrap(),
+        };
+        found.insert(path, (meta.mode(), content));
+    }
+    found
+}
+
+#[track_caller]
+fn assert_same(before: &BTreeMap<PathBuf, (u32, Vec<u8>)>, after: &BTreeMap<PathBuf, (u32, Vec<u8>)>) {
+    let paths: std::collections::BTreeSet<&PathBuf> = before.keys().chain(after.keys()).collect();
+    let changed: Vec<&PathBuf> = paths.into_iter().filter(|path| before.get(*path) != after.get(*path)).collect();
+    assert!(changed.is_empty(), "{changed:#?}");
+}
+
+/// Hooks of every kind that somebody may have there: a script, a link to one, one that is switched off.
+fn put_hooks(git_dir: &Path, names: [&str; 3]) {
+    let hooks = git_dir.join("hooks");
+    write_script(&hooks.join(names[0]), "exit 0");
+    fs::set_permissions(hooks.join(names[0]), fs::Permissions::from_mode(0o750)).unwrap();
+    write_script(&git_dir.join("elsewhere"), "exit 0");
+    symlink("../elsewhere", hooks.join(names[1])).unwrap();
+    fs::write(hooks.join(names[2]), "#!/bin/sh\nexit 1\n").unwrap();
+    fs::write(hooks.join("unrelated.txt"), b"\xff\x00").unwrap();
+}
+
+/// Installs and uninstalls, and finds every byte and every right as it was.
+#[track_caller]
+fn check(world: &World, repository: &Repository<'_>, git_dir: &Path) {
+    let path = repository.path.to_str().unwrap();
+    // A config with what people have in it: comments, odd indentation, no newline at the end.
+    let config = fs::read_to_string(git_dir.join("config")).unwrap() + "# kept\n  [alias]\n\tx = log ; so it is";
+    fs::write(git_dir.join("config"), config).unwrap();
+    let before = tree(&repository.path);
+    world.agent_says(&["install", path]);
+    world.agent_says(&["install", path]);
+    assert_ne!(before, tree(&repository.path));
+    world.agent_says(&["uninstall", "--forget", path]);
+    assert_same(&before, &tree(&repository.path));
+}
+
+#[test]
+fn c17_h10_uninstall_leaves_a_bare_repository_byte_for_byte_as_it_was() {
+    let world = calm_world();
+    let _daemon = world.daemon();
+    let plain = world.plain_repository("plain", &[]);
+    check(&world, &plain, &plain.path);
+    let repository = world.plain_repository("tool", &[]);
+    put_hooks(&repository.path, ["pre-receive", "post-receive", "update"]);
+    check(&world, &repository, &repository.path);
+    let bare = world.plain_repository("bare", &["--template="]);
+    check(&world, &bare, &bare.path);
+}
+
+#[test]
+fn c17_h10_uninstall_leaves_a_clone_byte_for_byte_as_it_was() {
+    let world = calm_world();
+    let _daemon = world.daemon();
+    let origin = world.plain_repository("tool", &[]);
+    let clone = world.clone_of(&origin, "work");
+    clone.commit("begin");
+    let git_dir = clone.path.join(".git");
+    put_hooks(&git_dir, ["commit-msg", "pre-push", "reference-transaction"]);
+    check(&world, &clone, &git_dir);
+}
+
+#[test]
+fn c17_uninstall_after_pushes_gives_the_hooks_back_and_pushes_go_on() {
+    let world = calm_world();
+    let _daemon = world.daemon();
+    let repository = world.plain_repository("tool", &[]);
+    put_hooks(&repository.path, ["pre-receive", "post-receive", "update"]);
+    let hooks = tree(&repository.path.join("hooks"));
+    let config = fs::read(repository.path.join("config")).unwrap();
+    let path = repository.path.to_str().unwrap();
+    world.agent_says(&["install", path]);
+    let clone = world.clone_of(&repository, "work");
+    let first = clone.commit("ABC-1 begin");
+    clone.push(&["origin", "HEAD:main"]);
+    world.wait_for_owed("commit", &[&first]);
+    world.agent_says(&["uninstall", "--forget", path]);
+    assert_same(&hooks, &tree(&repository.path.join("hooks")));
+    assert_eq!(fs::read(repository.path.join("config")).unwrap(), config);
+    clone.commit("ABC-2 unheard");
+    let answer = clone.push(&["origin", "HEAD:main"]);
+    assert!(!answer.contains("jira"), "{answer}");
+    assert!(!repository.path.join("agent").exists(), "{:?}", tree(&repository.path.join("agent")).keys());
+}
+
+#[test]
+fn c17_uninstall_without_forget_lets_jira_know_the_repository_again() {
+    let world = calm_world();
+    let daemon = world.daemon();
+    let (repository, clone, first) = met(&world, "tool");
+    let id = repository.git(&["config", "agent.repoid"]);
+    let path = repository.path.to_str().unwrap();
+    world.agent_says(&["uninstall", path]);
+    world.agent_says(&["install", path]);
+    assert_eq!(repository.git(&["config", "agent.repoid"]), id);
+    let second = clone.commit("ABC-2 go on");
+    let answer = clone.push(&["origin", "HEAD:main"]);
+    assert!(answer.contains("jira: 1 commit queued"), "{answer}");
+    world.wait_for_owed("commit", &[&first, &second]);
+    drop(daemon);
+}
+
+#[test]
+fn h11_with_the_agent_removed_commits_and_pushes_go_on_and_older_hooks_still_run() {
+    let world = calm_world();
+    let agent = world.folder.join("agent");
+    fs::copy(env!("CARGO_BIN_EXE_agent"), &agent).unwrap();
+    let repository = world.plain_repository("tool", &[]);
+    write_script(&repository.path.join("hooks/post-receive"), "cat >&2");
+    let clone = world.clone_of(&repository, "work");
+    write_script(&clone.path.join(".git/hooks/commit-msg"), "! grep -q unwanted \"$1\"");
+    for path in [&repository.path, &clone.path] {
+        success(world.command(&agent).args(["install", path.to_str().unwrap()]));
+    }
+    fs::remove_file(agent).unwrap();
+    clone.commit("ABC-1 without an agent");
+    let answer = clone.push(&["origin", "HEAD:main"]);
+    assert!(answer.contains("refs/heads/main"), "{answer}");
+    let refused = clone.command(&["commit", "--allow-empty", "-m", "unwanted"]).output().unwrap();
+    assert!(!refused.status.success());
+}
+
+#[test]
+fn h11_f11_whatever_somebody_hostile_leaves_in_the_spool_holds_up_nothing() {
+    let world = calm_world();
+    let mut daemon = world.daemon();
+    let (_repository, clone, first) = met(&world, "tool");
+    daemon.stop();
+    let incoming = world.spool().join("incoming");
+    let outside = world.folder.join("outside");
+    let second = clone.commit("ABC-2 behind all that");
+    clone.push(&["origin", "HEAD:main"]);
+    // What the links lead to is in order in every other respect.
+    let honest: Vec<PathBuf> = fs::read_dir(&incoming).unwrap().map(|entry| entry.unwrap().path()).collect();
+    fs::copy(&honest[0], &outside).unwrap();
+    let content = fs::read(&outside).unwrap();
+    symlink(&outside, incoming.join("00-link.event")).unwrap();
+    symlink("/dev/zero", incoming.join("00-zero.event")).unwrap();
+    fs::hard_link(&outside, incoming.join("00-hard.event")).unwrap();
+    success(world.command("mkfifo").arg(incoming.join("00-pipe.event")));
+    File::create(incoming.join("00-giant.event")).unwrap().set_len(1 << 40).unwrap();
+    fs::write(incoming.join("00-\u{1b}[31m.event"), "rubbish").unwrap();
+    let hostile = fs::read_dir(&incoming).unwrap().count() - honest.len();
+    // A folder cannot even be moved by whoever does not own it, and one of the same name was there before.
+    fs::create_dir_all(incoming.join("00-folder.event/inside")).unwrap();
+    fs::create_dir_all(world.spool().join("corrupt/00-folder.event/inside")).unwrap();
+    let _daemon = world.daemon();
+    world.wait_for_owed("commit", &[&first, &second]);
+    assert!(world.events().iter().all(|event| event["kind"] == "push"), "{:?}", world.events());
+    wait_until_or(
+        "it is aside",
+        || world.status()["running"]["spool"] == json!({"incoming": 0, "corrupt": hostile}),
+        || format!("{hostile}: {}", world.status()["running"]["spool"]),
+    );
+    assert_eq!(fs::read(&outside).unwrap(), content);
+    assert!(!world.log().contains('\u{1b}'), "{}", world.log());
+    let third = clone.commit("ABC-3 and after");
+    clone.push(&["origin", "HEAD:main"]);
+    wait_until("the next one is owed", || world.owed("commit").contains(&third));
+}
