@@ -117,14 +117,6 @@ impl EntityKind {
             EntityKind::Repository => "repository",
         }
     }
-
-    pub fn parse(text: &str) -> EntityKind {
-        match text {
-            "branch" => EntityKind::Branch,
-            "repository" => EntityKind::Repository,
-            _ => EntityKind::Commit,
-        }
-    }
 }
 
 pub fn owe(c: &Connection, owing: &Owing, now: i64) -> Result<usize> {

@@ -1,28 +1,28 @@
 Dana has a clone of a repository on a server that knows nothing of Jira.
 
-$ git init --quiet --bare --initial-branch=main server.git && git clone --quiet server.git repositories/work
+$ git init --quiet --bare --initial-branch=main server.git && git clone --quiet server.git repositories/tool
 warning: You appear to have cloned an empty repository.
 
-$ cd repositories/work && agent install
+$ cd repositories/tool && agent install
 it belongs to account main ([..]/repositories)
 commit-msg installed
 pre-push installed
 reference-transaction installed
-they are in [..]/repositories/work/.git/hooks; the repository has the id [..]
+they are in [..]/repositories/tool/.git/hooks; the repository has the id [..]
 from now on a commit says what is wrong with its keys, and a push says what it links
 
 A good message says nothing, a doubtful one is answered, and neither is stopped.
 
-$ cd repositories/work && git commit --quiet --allow-empty -m 'ABC-1 begin'
+$ cd repositories/tool && git commit --quiet --allow-empty -m 'ABC-1 begin'
 
-$ cd repositories/work && git commit --quiet --allow-empty -m 'abd-1 read as UTF-8' -m 'ABC-1 #time 90'
+$ cd repositories/tool && git commit --quiet --allow-empty -m 'abd-1 read as UTF-8' -m 'ABC-1 #time 90'
 jira: #time is not understood: [..]; write #time 90m
 jira: UTF-8 links nothing (no such project)
 jira: abd-1 links nothing (no such project)
 
 The daemon is off; what is pushed waits. What was never pushed never leaves the clone.
 
-$ cd repositories/work && git push --quiet origin main
+$ cd repositories/tool && git push --quiet origin main
 jira: 2 commits kept for Jira until the daemon is back (the daemon is not running)
   ABC-1  http://127.0.0.1:[..]/browse/ABC-1
 ...

@@ -1,6 +1,6 @@
 //! The answer in the push: one calm block, at most ten lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::Event;
 use crate::git::Update;
@@ -76,7 +76,7 @@ impl Answer<'_> {
         if found.beyond > 0 {
             lines.push(format!("  {} keys past the first 100 of an entity are left out", found.beyond));
         }
-        lines.extend(found.keys.keys().map(|key| self.key_line(key)));
+        lines.extend(found.keys.iter().map(|key| self.key_line(key)));
         if found.orders > 0 {
             lines.push(format!("  {}: {}", count(found.orders, "command", "commands"), self.fate_of_orders()));
         }
@@ -120,7 +120,7 @@ struct Found {
     branches: usize,
     orders: usize,
     beyond: usize,
-    keys: BTreeMap<IssueKey, ()>,
+    keys: BTreeSet<IssueKey>,
     rejected: BTreeMap<String, String>,
     refused: Vec<String>,
 }
@@ -151,7 +151,7 @@ impl Found {
 
     fn mentions(&mut self, mentions: &Mentions) {
         self.beyond += mentions.beyond;
-        self.keys.extend(mentions.keys.iter().map(|found| (found.key.clone(), ())));
+        self.keys.extend(mentions.keys.iter().map(|found| found.key.clone()));
         self.rejected.extend(mentions.rejected.iter().map(|look| (look.text.clone(), look.because.to_string())));
     }
 }

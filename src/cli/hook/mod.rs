@@ -171,7 +171,6 @@ impl Hook {
             return Ok(Vec::new());
         }
         let told = Told::of(&self.repository);
-        let _ = told.begin(updates);
         let known = told.known(updates);
         let budget = Budget { commits: self.config.hook.commits, until: Some(self.until()) };
         self.hand_over(updates, &known, budget, |news| drop(told.append(news)))
