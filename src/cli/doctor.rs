@@ -174,7 +174,7 @@ fn repository(path: &Path, config: &Config) -> Vec<Finding> {
             &format!("agent install {shown}"),
         )),
     }
-    match Repository::open(&git_dir).and_then(|repository| repository.id()) {
+    match Repository::open(&git_dir).map(|repository| repository.id().map(str::to_owned)) {
         Ok(Some(id)) => findings.push(good(format!("it can be read, its id is {id}"))),
         Ok(None) => findings.push(bad("it has no id yet".to_owned(), &format!("agent install {shown}"))),
         Err(error) => {

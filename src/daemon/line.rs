@@ -93,6 +93,25 @@ async fn digest(shared: &Arc<Shared>, queued: Queued) -> Result<(), queue::Error
     }
 }
 
+/// Says for as long as it lives that a repository's history is being read.
+struct Growing<'a> {
+    shared: &'a Shared,
+    repository: &'a str,
+}
+
+impl<'a> Growing<'a> {
+    fn new(shared: &'a Shared, repository: &'a str) -> Growing<'a> {
+        shared.growing().insert(repository.to_owned());
+        Growing { shared, repository }
+    }
+}
+
+impl Drop for Growing<'_> {
+    fn drop(&mut self) {
+        self.shared.growing().remove(self.repository);
+    }
+}
+
 type Digested = Result<Result<sync::Digest, String>, queue::Error>;
 
 /// Reads what has to be read and puts everything into the outbox; blocks.
@@ -119,6 +138,7 @@ fn owe_all(shared: &Shared, queued: &Queued, reading: &Reading, site: &str) -> D
         handle.block_on(shared.queue.owe(owing, clock::now())).map(drop)
     };
     let readable = repository.as_ref().ok();
+    let _growing = event.rest.then(|| Growing::new(shared, &event.repository.id));
     let digest = sync::digest(&event, readable, &snapshot, reading, emit)?;
     Ok(match (digest, repository) {
         (Ok(digest), Err(trouble)) if digest.trouble.is_some() || event.kind == Kind::Found => Err(trouble),
@@ -139,7 +159,7 @@ fn meet(
 ) -> Result<Vec<Oid>, queue::Error> {
     let refs = repository.refs().unwrap_or_default();
     let moved = |name: &RefName| event.updates.iter().find(|update| update.name == *name);
-    let told = if repository.is_clone().unwrap_or(true) { None } else { Told::of(repository).baseline(&refs) };
+    let told = if repository.is_clone() { None } else { Told::of(repository).baseline(&refs) };
     let rest = event.rest || told.is_some();
     let (places, olds): (Vec<_>, Vec<_>) = match told {
         Some(places) => (places, Vec::new()),
@@ -167,10 +187,9 @@ fn known(shared: &Shared, queued: &Queued, handle: &Handle) -> Result<Vec<Oid>, 
 pub fn open(origin: &Origin) -> Result<Repository, String> {
     let path = origin.git_dir();
     let repository = Repository::open(path).map_err(|error| format!("the daemon cannot read it: {error}"))?;
-    match repository.id() {
-        Ok(Some(id)) if id == origin.id => Ok(repository),
-        Ok(_) => Err(format!("another repository is at {} now", path.display())),
-        Err(error) => Err(format!("the daemon cannot read it: {error}")),
+    match repository.id() == Some(&origin.id) {
+        true => Ok(repository),
+        false => Err(format!("another repository is at {} now", path.display())),
     }
 }
 

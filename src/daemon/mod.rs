@@ -18,11 +18,11 @@ mod line;
 mod sites;
 mod upkeep;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher};
@@ -60,6 +60,8 @@ struct Shared {
     queue: Queue,
     applied: watch::Sender<Arc<Applied>>,
     running: Arc<RwLock<Running>>,
+    /// Repositories whose history is being read, so that what they are owed still grows.
+    growing: Mutex<HashSet<String>>,
     /// An event was stored.
     added: Notify,
     /// An entity became due.
@@ -125,6 +127,7 @@ impl Shared {
             queue,
             applied: watch::Sender::new(Arc::new(applied)),
             running: Arc::new(RwLock::new(running)),
+            growing: Mutex::default(),
             added: Notify::new(),
             due: Arc::new(Notify::new()),
             picked_up: watch::Sender::new(false),
@@ -212,6 +215,10 @@ impl Shared {
 
     fn note(&self, change: impl FnOnce(&mut Running)) {
         change(&mut self.running.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn growing(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.growing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn not_ready(&self) -> Option<String> {

@@ -165,7 +165,8 @@ impl Site {
     async fn batch(&self, jira: &Jira, class: Class) -> anyhow::Result<Sent> {
         let queue = &self.shared.queue;
         let owner = format!("process {}", std::process::id());
-        let batch = queue.claim(self.settings.name.clone(), class, owner, clock::now(), LEASE_MS).await?;
+        let growing = self.shared.growing().clone();
+        let batch = queue.claim(self.settings.name.clone(), class, owner, growing, clock::now(), LEASE_MS).await?;
         if batch.owed.is_empty() {
             return Ok(Sent::default());
         }

@@ -104,7 +104,7 @@ async fn compare(shared: &Shared, row: RepositoryRow) -> anyhow::Result<()> {
     let looked = tokio::task::spawn_blocking(move || {
         let repository = line::open(&origin)?;
         // What a clone has is nobody's business until it is pushed, and of a push its hooks tell.
-        if repository.is_clone().map_err(|error| format!("the daemon cannot read it: {error}"))? {
+        if repository.is_clone() {
             return Ok((None, Vec::new()));
         }
         let refs = repository.refs().map_err(|error| format!("the daemon cannot read its refs: {error}"))?;

@@ -44,14 +44,21 @@ pub struct Repository {
     git_dir: PathBuf,
     common_dir: PathBuf,
     odb: Odb<'static>,
-    /// 20 or 32.
-    id_len: usize,
-    /// Whether its refs are out of libgit2's reach.
-    reftable: bool,
+    own: Own,
     /// What [`files`](Self::files) has read lately.
     recent: RefCell<files::Recent<history::Key, Arc<[u8]>>>,
     /// The trees of the commits that were walked lately.
     trees: RefCell<files::Recent<history::Key, Oid>>,
+}
+
+/// What a repository's own configuration said when it was opened.
+struct Own {
+    /// 20 or 32.
+    id_len: usize,
+    /// Whether its refs are out of libgit2's reach.
+    reftable: bool,
+    bare: Option<bool>,
+    id: Option<String>,
 }
 
 /// Why a repository could not be read.
@@ -104,7 +111,7 @@ impl Repository {
 
     /// Lists every ref and the object it names, which is the tag itself for an annotated tag.
     pub fn refs(&self) -> Result<Vec<(RefName, Oid)>, Error> {
-        if self.reftable {
+        if self.own.reftable {
             return command::refs(&self.common_dir);
         }
         let refused = |source| Error::Git { path: self.common_dir.clone(), source };
@@ -116,7 +123,7 @@ impl Repository {
 
     /// Gives the branch that HEAD names, born or not; nothing when HEAD is detached.
     pub fn head(&self) -> Option<RefName> {
-        if self.reftable {
+        if self.own.reftable {
             return command::head(&self.git_dir).ok();
         }
         let head = fs::read(self.git_dir.join("HEAD")).ok()?;
@@ -124,20 +131,17 @@ impl Repository {
         Some(RefName::new(name))
     }
 
-    /// Gives the id the repository bears in its own configuration (`agent.repoid`).
-    pub fn id(&self) -> Result<Option<String>, Error> {
-        setting(&self.common_dir.join("config"), "agent.repoid")
+    /// Gives the id the repository bore in its own configuration (`agent.repoid`) when it was opened.
+    pub fn id(&self) -> Option<&str> {
+        self.own.id.as_deref()
     }
 
     /// Tells whether somebody works in it, so that its branches may hold what nobody else is to see yet.
-    pub fn is_clone(&self) -> Result<bool, Error> {
-        let own = self.common_dir.file_name() == Some(OsStr::new(".git"));
-        let bare = setting(&self.common_dir.join("config"), "core.bare")?;
-        let yes = |value: String| ["true", "yes", "on", "1"].iter().any(|yes| value.eq_ignore_ascii_case(yes));
-        Ok(bare.map_or(own, |value| !yes(value)))
+    pub fn is_clone(&self) -> bool {
+        self.own.bare.map_or(self.common_dir.file_name() == Some(OsStr::new(".git")), |bare| !bare)
     }
 
-    /// Writes the id into the repository's own configuration.
+    /// Writes the id into the repository's own configuration, for those who open it from now on.
     pub fn set_id(&self, id: &str) -> Result<(), Error> {
         command::configure(&self.common_dir, &self.common_dir.join("config"), "agent.repoid", id)
     }
@@ -149,16 +153,11 @@ impl Repository {
         if !git_dir.is_absolute() || !objects.is_dir() || fs::symlink_metadata(git_dir.join("HEAD")).is_err() {
             return Err(Error::NotARepository { path: git_dir.to_path_buf() });
         }
-        let config = common_dir.join("config");
-        let says = |key, value| Ok::<_, Error>(setting(&config, key)?.is_some_and(|v| v.eq_ignore_ascii_case(value)));
-        let format = match says("extensions.objectformat", "sha256")? {
-            true => ObjectFormat::Sha256,
-            false => ObjectFormat::Sha1,
-        };
+        let own = Own::read(&common_dir.join("config"))?;
+        let format = if own.id_len == 32 { ObjectFormat::Sha256 } else { ObjectFormat::Sha1 };
         Ok(Repository {
             odb: object_database(format, object_dirs)?,
-            id_len: if format == ObjectFormat::Sha256 { 32 } else { 20 },
-            reftable: says("extensions.refstorage", "reftable")?,
+            own,
             recent: RefCell::default(),
             trees: RefCell::default(),
             git_dir: git_dir.to_path_buf(),
@@ -168,7 +167,7 @@ impl Repository {
 
     /// Gives the object a ref names now.
     fn resolve(&self, name: &RefName) -> Option<Oid> {
-        if let (false, Ok(text)) = (self.reftable, std::str::from_utf8(name.as_bytes())) {
+        if let (false, Ok(text)) = (self.own.reftable, std::str::from_utf8(name.as_bytes())) {
             let opened = git2::Repository::open_bare(&self.common_dir).ok()?;
             return place(&opened.find_reference(text).ok()?).map(|(_, id)| id);
         }
@@ -196,12 +195,12 @@ impl Repository {
     }
 
     fn foreign(&self, id: Oid) -> Option<git2::Oid> {
-        let fits = id.as_bytes().len() == self.id_len;
+        let fits = id.as_bytes().len() == self.own.id_len;
         fits.then(|| git2::Oid::from_bytes(id.as_bytes()).ok()).flatten()
     }
 
     fn id_len(&self) -> usize {
-        self.id_len
+        self.own.id_len
     }
 }
 
@@ -236,16 +235,27 @@ fn common_dir(git_dir: &Path) -> PathBuf {
     path.canonicalize().unwrap_or(path)
 }
 
-/// Reads a setting from this one configuration file.
-fn setting(config: &Path, key: &str) -> Result<Option<String>, Error> {
-    let refused = |source| Error::Git { path: config.to_path_buf(), source };
-    if !config.exists() {
-        return Ok(None);
-    }
-    match git2::Config::open(config).map_err(refused)?.get_string(key) {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
-        Err(source) => Err(refused(source)),
+impl Own {
+    /// Reads this one configuration file, which may be missing, and none that it includes.
+    fn read(path: &Path) -> Result<Own, Error> {
+        let refused = |source| Error::Git { path: path.to_path_buf(), source };
+        let config = match path.exists() {
+            true => Some(git2::Config::open(path).and_then(|mut config| config.snapshot()).map_err(refused)?),
+            false => None,
+        };
+        let setting = |key| match config.as_ref().map(|config| config.get_string(key)) {
+            Some(Ok(value)) => Ok(Some(value)),
+            Some(Err(error)) if error.code() != ErrorCode::NotFound => Err(refused(error)),
+            _ => Ok(None),
+        };
+        let says = |key, value| Ok::<_, Error>(setting(key)?.is_some_and(|said| said.eq_ignore_ascii_case(value)));
+        let yes = |value: String| ["true", "yes", "on", "1"].iter().any(|yes| value.eq_ignore_ascii_case(yes));
+        Ok(Own {
+            id_len: if says("extensions.objectformat", "sha256")? { 32 } else { 20 },
+            reftable: says("extensions.refstorage", "reftable")?,
+            bare: setting("core.bare")?.map(yes),
+            id: setting("agent.repoid")?,
+        })
     }
 }
 
@@ -516,10 +526,10 @@ mod tests {
         let config = scratch.git_dir.join("config");
         let before = fs::read_to_string(&config).unwrap() + "# a comment\n[include]\n\tpath = more\n";
         fs::write(&config, &before).unwrap();
-        assert_eq!(scratch.open().id().unwrap(), None);
+        assert_eq!(scratch.open().id(), None);
         scratch.open().set_id("one").unwrap();
         scratch.open().set_id("two").unwrap();
-        assert_eq!(scratch.open().id().unwrap().as_deref(), Some("two"));
+        assert_eq!(scratch.open().id(), Some("two"));
         assert_eq!(fs::read_to_string(&config).unwrap(), before + "[agent]\n\trepoid = two\n");
     }
 

@@ -24,6 +24,14 @@ pub struct Queued {
     pub first_sight: bool,
 }
 
+/// What waits to be looked at next.
+#[derive(Default)]
+pub struct Found {
+    pub queued: Vec<Queued>,
+    /// Ids of events that a damaged or a newer store holds, and why they cannot be read.
+    pub unreadable: Vec<(String, String)>,
+}
+
 /// One ref of our snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tip {
@@ -42,6 +50,9 @@ pub fn add(c: &Connection, event: &Event, uid: u32, now: i64) -> Result<Added> {
     }
     meet(c, event, now)?;
     if event.kind == Kind::Intent {
+        if is_confirmed(c, event)? {
+            return Ok(Added::Repeated);
+        }
         let sql = "INSERT INTO intent (event_id, repo_id, peer_uid, received_at, payload) VALUES (?1, ?2, ?3, ?4, ?5)";
         c.prepare_cached(sql)?.execute(params![id, event.repository.id, uid, now, event.encode()])?;
         note_before(c, event)?;
@@ -60,28 +71,32 @@ pub fn add(c: &Connection, event: &Event, uid: u32, now: i64) -> Result<Added> {
 }
 
 /// The oldest due events, at most one a repository.
-pub fn next(c: &Connection, busy: &[String], limit: usize, now: i64) -> Result<Vec<Queued>> {
-    let sql = "SELECT e.seq, e.payload, e.peer_uid, e.attempts, r.baseline = 0, e.repo_id FROM event e
+pub fn next(c: &Connection, busy: &[String], limit: usize, now: i64) -> Result<Found> {
+    let sql = "SELECT e.seq, e.payload, e.peer_uid, e.attempts, r.baseline = 0, e.repo_id, e.event_id FROM event e
                JOIN repository r ON r.repo_id = e.repo_id
                WHERE e.state = 'queued' AND e.ready_at <= ?1 AND e.repo_id NOT IN (SELECT value FROM json_each(?2))
                ORDER BY e.ready_at, e.seq LIMIT 1";
     let mut taken: Vec<String> = busy.to_vec();
-    let mut found = Vec::new();
+    let mut found = Found::default();
     let mut statement = c.prepare_cached(sql)?;
-    while found.len() < limit {
+    while found.queued.len() + found.unreadable.len() < limit {
         let list = serde_json::to_string(&taken).expect("a list of texts");
         let mut rows = statement.query(params![now, list])?;
         let Some(row) = rows.next()? else { break };
         taken.push(row.get(5)?);
         let payload: Vec<u8> = row.get(1)?;
-        let event = Event::decode(&payload).map_err(|error| conversion(1, error))?;
-        found.push(Queued {
-            seq: row.get(0)?,
-            event,
-            uid: row.get(2)?,
-            attempts: row.get(3)?,
-            first_sight: row.get(4)?,
-        });
+        match Event::decode(&payload) {
+            Err(error) => {
+                found.unreadable.push((row.get(6)?, format!("the stored event cannot be read: {error}")));
+            }
+            Ok(event) => found.queued.push(Queued {
+                seq: row.get(0)?,
+                event,
+                uid: row.get(2)?,
+                attempts: row.get(3)?,
+                first_sight: row.get(4)?,
+            }),
+        }
     }
     Ok(found)
 }
@@ -91,11 +106,11 @@ pub fn finish(c: &Connection, id: EventId, note: Option<&str>, now: i64) -> Resu
     c.prepare_cached(sql)?.execute(params![id.to_string(), now, note]).map(drop)
 }
 
-pub fn put_back(c: &Connection, id: EventId, ready_at: Option<i64>, because: &str, now: i64) -> Result<()> {
+pub fn put_back(c: &Connection, id: &str, ready_at: Option<i64>, because: &str, now: i64) -> Result<()> {
     let sql = "UPDATE event SET state = iif(?2 IS NULL, 'dead', 'queued'), ready_at = coalesce(?2, ready_at),
                settled_at = iif(?2 IS NULL, ?4, NULL), attempts = attempts + 1, note = ?3
                WHERE event_id = ?1 AND state = 'queued'";
-    c.prepare_cached(sql)?.execute(params![id.to_string(), ready_at, because, now]).map(drop)
+    c.prepare_cached(sql)?.execute(params![id, ready_at, because, now]).map(drop)
 }
 
 /// Lets an event wait: nothing was tried on it.
@@ -190,6 +205,18 @@ fn note_before(c: &Connection, event: &Event) -> Result<()> {
         insert.execute(params![event.repository.id, update.name.as_bytes(), id])?;
     }
     Ok(())
+}
+
+/// Tells whether an intent comes after the push it announces: nobody waits for it, so it may be overtaken.
+fn is_confirmed(c: &Connection, intent: &Event) -> Result<bool> {
+    let mut statement = c.prepare_cached("SELECT 1 FROM tip WHERE repo_id = ?1 AND ref = ?2 AND oid = ?3")?;
+    for update in &intent.updates {
+        let id = update.new.map(|id| id.to_string()).unwrap_or_default();
+        if !statement.exists(params![intent.repository.id, update.name.as_bytes(), id])? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Forgets the intents that this push confirms: those that name a ref moving to the same place.

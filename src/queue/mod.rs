@@ -23,6 +23,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -71,7 +72,12 @@ impl Queue {
 
     /// Queued events that are due, oldest first, at most one a repository, without those of `busy`.
     pub async fn next_events(&self, busy: Vec<String>, limit: usize, now: i64) -> Result<Vec<Queued>, Error> {
-        self.store.read(move |c| events::next(c, &busy, limit, now)).await
+        let found = self.store.read(move |c| events::next(c, &busy, limit, now)).await?;
+        for (id, because) in found.unreadable {
+            tracing::error!("event {id} was put aside: {because}");
+            self.store.write(move |c| events::put_back(c, &id, None, &because, now)).await?;
+        }
+        Ok(found.queued)
     }
 
     /// Notes that everything an event means is in the outbox.
@@ -96,7 +102,7 @@ impl Queue {
 
     /// Puts an event back for later, or for a person when `ready_at` is `None`.
     pub async fn put_back(&self, id: EventId, ready_at: Option<i64>, because: String, now: i64) -> Result<(), Error> {
-        self.store.write(move |c| events::put_back(c, id, ready_at, &because, now)).await
+        self.store.write(move |c| events::put_back(c, &id.to_string(), ready_at, &because, now)).await
     }
 
     /// Repositories with an intent that nobody confirmed before `before`.
@@ -139,8 +145,18 @@ impl Queue {
     }
 
     /// Lends a site's due entities to a sender until `now + ttl`.
-    pub async fn claim(&self, site: String, class: Class, owner: String, now: i64, ttl: i64) -> Result<Batch, Error> {
-        self.store.write(move |c| outbox::claim(c, &site, class, &owner, now, ttl)).await
+    ///
+    /// Repositories that are `growing`, because their history is being read, wait a little until they fill a request.
+    pub async fn claim(
+        &self,
+        site: String,
+        class: Class,
+        owner: String,
+        growing: HashSet<String>,
+        now: i64,
+        ttl: i64,
+    ) -> Result<Batch, Error> {
+        self.store.write(move |c| outbox::claim(c, &site, class, &owner, &growing, now, ttl)).await
     }
 
     /// Takes the verdicts on a batch and gives its lanes back; returns how many entities changed.

@@ -5,6 +5,8 @@
 //! overtakes news. It is taken anew in one case: when a key that Jira did not know is tried again,
 //! because Jira ignores a state whose number it has already seen.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::look::Filter;
@@ -97,6 +99,9 @@ pub enum Next {
     Parked { because: String },
 }
 
+/// How long a repository whose history is being read may keep what does not fill a request.
+const PATIENCE_MS: i64 = 10_000;
+
 /// Most entities of one kind that one repository may send in one request, and most of one request.
 pub const OF_A_KIND: usize = 400;
 pub const OF_A_REQUEST: usize = 1000;
@@ -130,7 +135,16 @@ pub fn owe(c: &Connection, owing: &Owing, now: i64) -> Result<usize> {
     Ok(changed)
 }
 
-pub fn claim(c: &Connection, site: &str, class: Class, owner: &str, now: i64, ttl: i64) -> Result<Batch> {
+/// Lends what is due; a repository in `growing` only if it fills a request, or has waited for [`PATIENCE_MS`].
+pub fn claim(
+    c: &Connection,
+    site: &str,
+    class: Class,
+    owner: &str,
+    growing: &HashSet<String>,
+    now: i64,
+    ttl: i64,
+) -> Result<Batch> {
     let sql = "UPDATE lane SET lease_owner = ?3, lease_epoch = lease_epoch + 1, lease_until = ?5
                WHERE site_id = ?1 AND class = ?2 AND repo_id IN (
                  SELECT repo_id FROM lane WHERE site_id = ?1 AND class = ?2 AND ready_at <= ?4 AND lease_until < ?4
@@ -146,7 +160,8 @@ pub fn claim(c: &Connection, site: &str, class: Class, owner: &str, now: i64, tt
     for (repository, epoch) in lanes {
         let room = OF_A_REQUEST - owed.len();
         let found = if room == 0 { Vec::new() } else { due(c, site, &repository, class, room, now)? };
-        if found.is_empty() {
+        let waits = growing.contains(&repository) && may_grow(&found, now);
+        if found.is_empty() || waits {
             give_back(c, site, &repository, class, now)?;
         } else {
             served.push((repository, epoch));
@@ -158,11 +173,11 @@ pub fn claim(c: &Connection, site: &str, class: Class, owner: &str, now: i64, tt
 }
 
 pub fn settle(c: &Connection, lease: &Lease, settled: &[Settled], now: i64) -> Result<usize> {
-    let held: std::collections::HashSet<&str> = {
+    let held: HashSet<&str> = {
         let sql = "SELECT 1 FROM lane WHERE site_id = ?1 AND repo_id = ?2 AND class = ?3
                    AND lease_owner = ?4 AND lease_epoch = ?5 AND lease_until >= ?6";
         let mut statement = c.prepare_cached(sql)?;
-        let mut held = std::collections::HashSet::new();
+        let mut held = HashSet::new();
         for (repository, epoch) in &lease.lanes {
             if statement.exists(params![lease.site, repository, lease.class as i64, lease.owner, epoch, now])? {
                 held.insert(repository.as_str());
@@ -312,6 +327,12 @@ fn due(c: &Connection, site: &str, repository: &str, class: Class, room: usize, 
         }
     }
     Ok(found)
+}
+
+/// Whether what was found may wait for more of its kind.
+fn may_grow(found: &[Owed], now: i64) -> bool {
+    let commits = found.iter().filter(|owed| owed.kind == EntityKind::Commit).count();
+    commits < OF_A_KIND && found.iter().all(|owed| now - owed.added_at < PATIENCE_MS)
 }
 
 /// Ends a lease; the lane goes to the back of those that are due, or rests until its next entity is.

@@ -59,7 +59,12 @@ fn owing(ids: &[&str], hash: &str) -> Owing {
 
 impl Story {
     async fn claim(&self, now: i64) -> Batch {
-        self.queue.claim("jira".to_owned(), Class::Live, "me".to_owned(), now, 60_000).await.unwrap()
+        self.claim_while_growing(&[], now).await
+    }
+
+    async fn claim_while_growing(&self, growing: &[&str], now: i64) -> Batch {
+        let growing = growing.iter().map(|id| (*id).to_owned()).collect();
+        self.queue.claim("jira".to_owned(), Class::Live, "me".to_owned(), growing, now, 60_000).await.unwrap()
     }
 
     async fn settle(&self, batch: &Batch, next: Next, now: i64) -> usize {
@@ -108,6 +113,24 @@ async fn f02_a_push_confirms_its_intent_and_an_unconfirmed_one_is_told() {
     assert_eq!(story.queue.unconfirmed(NOW).await.unwrap(), [""; 0]);
     story.queue.add(event(2, Kind::Push, update(None, Some('a'))), 0, NOW).await.unwrap();
     assert_eq!(story.queue.unconfirmed(NOW + 1).await.unwrap(), [""; 0]);
+    story.queue.add(event(3, Kind::Intent, update(None, Some('a'))), 0, NOW).await.unwrap();
+    assert_eq!(story.queue.unconfirmed(NOW + 1).await.unwrap(), [""; 0], "an intent that was overtaken is confirmed");
+}
+
+#[tokio::test]
+async fn f22_a_stored_event_that_cannot_be_read_is_put_aside_and_the_others_go_on() {
+    let story = story();
+    let broken = event(1, Kind::Push, update(None, Some('a')));
+    story.queue.add(broken.clone(), 0, NOW).await.unwrap();
+    story.queue.store.write(|c| c.execute("UPDATE event SET payload = x'ff'", [])).await.unwrap();
+    let whole = event(2, Kind::Push, update(Some('a'), Some('b')));
+    story.queue.add(whole.clone(), 0, NOW).await.unwrap();
+    assert!(story.queue.next_events(Vec::new(), 10, NOW).await.unwrap().is_empty());
+    assert_eq!(story.queue.next_events(Vec::new(), 10, NOW).await.unwrap()[0].event, whole);
+    let rows = story.queue.events(Filter::default()).await.unwrap();
+    let row = rows.iter().find(|row| row.id == broken.id.to_string()).unwrap();
+    assert_eq!(row.state, "dead");
+    assert!(row.note.as_ref().unwrap().contains("cannot be read"), "{:?}", row.note);
 }
 
 #[tokio::test]
@@ -149,6 +172,21 @@ async fn i11_the_same_state_is_owed_once_and_a_new_state_takes_its_place() {
     assert_eq!(story.settle(&batch, done(), NOW).await, 2);
     assert_eq!(story.queue.owe(owing(&["a"], "h2"), NOW).await.unwrap(), 0, "also after it was told");
     assert!(story.claim(NOW + 1).await.owed.is_empty());
+}
+
+#[tokio::test]
+async fn i8_a_history_that_is_being_read_leaves_in_full_requests() {
+    let story = story();
+    let ids: Vec<String> = (0..700).map(|number| format!("{number:040}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    story.queue.owe(owing(&ids[..399], "h"), NOW).await.unwrap();
+    assert!(story.claim_while_growing(&["r1"], NOW + 1).await.owed.is_empty(), "it may still become a full one");
+    assert_eq!(story.claim_while_growing(&["r2"], NOW + 1).await.owed.len(), 399, "others are not kept");
+    story.queue.release_all().await.unwrap();
+    assert_eq!(story.claim_while_growing(&["r1"], NOW + 10_000).await.owed.len(), 399, "nor is anything kept for long");
+    story.queue.release_all().await.unwrap();
+    story.queue.owe(owing(&ids, "h"), NOW + 2).await.unwrap();
+    assert_eq!(story.claim_while_growing(&["r1"], NOW + 3).await.owed.len(), 400);
 }
 
 #[tokio::test]
