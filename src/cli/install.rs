@@ -36,8 +36,8 @@ pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
     let config = into_account(config, &places, &git_dir, word.account.as_deref())?;
     let installed = host::install(&git_dir, &std::env::current_exe()?)?;
     let repository = Repository::open(&installed.git_dir)?;
-    let id = match repository.id()? {
-        Some(id) => id,
+    let id = match repository.id() {
+        Some(id) => id.to_owned(),
         None => host::give_id(&repository)?,
     };
     if context.chosen.is_some() {
@@ -88,11 +88,11 @@ fn make_spool(places: &Places) -> std::io::Result<()> {
 /// Asks the daemon to make Jira forget the repository.
 fn forget(git_dir: &Path, context: &Context) -> anyhow::Result<()> {
     let repository = Repository::open(git_dir)?;
-    let Some(id) = repository.id()? else { return Ok(()) };
+    let Some(id) = repository.id() else { return Ok(()) };
     let chosen = host::config_of(&repository).filter(|_| context.chosen.is_none());
     let path = chosen.unwrap_or_else(|| context.config_path());
     let places = Places::new(&path, &Config::load(&path)?, &context.environment);
-    let Changed { changed } = admin::post(&places, "/forget", &Forget { repository: id })?;
+    let Changed { changed } = admin::post(&places, "/forget", &Forget { repository: id.to_owned() })?;
     show::line(format_args!("{changed} sites were told of it and are to forget it"));
     Ok(())
 }

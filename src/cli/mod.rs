@@ -72,9 +72,6 @@ enum Word {
     Completions { shell: clap_complete::Shell },
     /// Print the manual page
     Man,
-    /// What Git runs; not for people
-    #[command(hide = true)]
-    Hook(hook::Arguments),
 }
 
 /// What every word gets.
@@ -113,10 +110,13 @@ impl Context {
 
 /// Runs the word on the command line.
 pub fn main() -> ExitCode {
+    // A push is not kept waiting until all the words for people are put together.
+    if let Some(arguments) = hook::Arguments::of(std::env::args_os()) {
+        return hook::run(arguments, Environment::read());
+    }
     let arguments = Arguments::parse();
     let context = Context { chosen: arguments.config, environment: Environment::read() };
     let result = match arguments.word {
-        Word::Hook(word) => return hook::run(word, context.chosen, context.environment),
         Word::Daemon(word) => daemon::run(word, context),
         Word::Demo(word) => demo::run(word, context.environment.path.unwrap_or_default()),
         Word::Link(word) => link::run(word, &context),

@@ -113,22 +113,24 @@ impl<'r> Told<'r> {
         (!places.contains_key(&0)).then(|| refs.iter().filter_map(was).collect())
     }
 
-    /// Remembers tips; to be called only after they were durably handed over, they and all that is reachable from them.
+    /// Remembers the tips of a push; to be called only after they were durably handed over, they and all that is
+    /// reachable from them.
     ///
     /// Where a walk was not complete, what was handed over has to say so, for somebody else to walk the rest.
-    pub fn append(&self, tips: &[Oid]) -> Result<(), Error> {
+    pub fn append(&self, updates: &[Update]) -> Result<(), Error> {
+        let tips: Vec<Oid> = updates.iter().flat_map(|update| self.with_target(update)).collect();
         if tips.is_empty() {
             return Ok(());
         }
         let mut file = match OpenOptions::new().append(true).open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return self.write(&baseline(self.repository, &[])?, &self.with_targets(tips));
+                return self.write(&baseline(self.repository, &[])?, &tips);
             }
             opened => opened.map_err(|error| self.error(error))?,
         };
         let size = file.metadata().map_err(|error| self.error(error))?.len();
         let mut bytes = vec![0; self.torn(size)];
-        self.with_targets(tips).iter().for_each(|tip| bytes.extend_from_slice(tip.as_bytes()));
+        tips.iter().for_each(|tip| bytes.extend_from_slice(tip.as_bytes()));
         file.write_all(&bytes).map_err(|error| self.error(error))?;
         if size > COMPACT { self.compact(&file) } else { Ok(()) }
     }
@@ -138,10 +140,13 @@ impl<'r> Told<'r> {
         records.is_sound().then_some(records)
     }
 
-    /// Gives the tips and, where a tip is a tag, the commit it names: a walk meets only that.
-    fn with_targets(&self, tips: &[Oid]) -> Vec<Oid> {
-        let target = |&tip: &Oid| self.repository.peeled(tip).ok().map(|(id, _)| id).filter(|&id| id != tip);
-        tips.iter().filter_map(target).chain(tips.iter().copied()).collect()
+    /// Gives where a ref is now and, where that is a tag, the commit it names: a walk meets only that.
+    fn with_target(&self, update: &Update) -> impl Iterator<Item = Oid> {
+        // A branch always names a commit, and looking costs a push the time of reading it once more.
+        let peeled = update.new.filter(|_| !update.name.is_branch());
+        let target =
+            peeled.and_then(|tip| Some(self.repository.peeled(tip).ok()?.0)).filter(|&id| Some(id) != update.new);
+        target.into_iter().chain(update.new)
     }
 
     /// Tells how many bytes the last record lacks.
@@ -335,7 +340,8 @@ mod tests {
 
     fn tell(scratch: &Scratch, tips: &[Oid]) {
         let repository = scratch.open();
-        Told::of(&repository).append(tips).unwrap();
+        let updates: Vec<Update> = tips.iter().map(|&tip| update("refs/tags/any", None, Some(tip))).collect();
+        Told::of(&repository).append(&updates).unwrap();
     }
 
     #[test]
@@ -447,7 +453,8 @@ mod tests {
         let line = scratch.line(None, 3, NOW);
         fs::write(scratch.git_dir.join("agent"), "in the way").unwrap();
         check(&scratch, &[update("refs/heads/main", Some(line[1]), Some(line[2]))], &[line[2]]);
-        assert!(matches!(Told::of(&scratch.open()).append(&[line[2]]), Err(Error::Io { .. })));
+        let update = update("refs/heads/main", Some(line[1]), Some(line[2]));
+        assert!(matches!(Told::of(&scratch.open()).append(&[update]), Err(Error::Io { .. })));
     }
 
     #[test]

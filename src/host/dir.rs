@@ -150,6 +150,14 @@ impl Dir {
         }
     }
 
+    /// Puts a link in the place of whatever had that name, so that no moment shows nothing there.
+    pub(super) fn put_link(&self, name: &str, target: &Path) -> Result<(), Error> {
+        let temporary = temporary(name);
+        self.remove(&temporary)?;
+        self.symlink(target, temporary.as_ref())?;
+        self.rename(&temporary, self, name)
+    }
+
     pub(super) fn is_symlink_to(&self, name: &OsStr, target: &Path) -> bool {
         fs::readlinkat(&self.fd, name, Vec::new()).is_ok_and(|found| found.as_bytes() == target.as_os_str().as_bytes())
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::dir::{Dir, Entry, Lock};
 use super::manifest::{Before, FOLDER, Found, Hook, Manifest, compare, sha256};
 use super::place::Git;
-use super::shim::{self, Shim};
+use super::shim::{self, Shim, Stand};
 use super::{ALL, Error, HookChange, HookReport, Identity, Outcome};
 
 /// The hooks of one repository, and the lock on them.
@@ -20,7 +20,7 @@ pub(super) struct Hooks {
 /// What is to be done about one hook.
 pub(super) struct Plan {
     name: &'static str,
-    text: Vec<u8>,
+    stand: Stand,
     state: HookChange,
     before: Option<Before>,
     /// The hook that stands there has still to be kept.
@@ -107,13 +107,13 @@ impl Hooks {
         };
         let steps = Path::new(&self.dir).components().count();
         let way = |_: &Before| format!("{}{FOLDER}/{BEFORE}/{name}", "../".repeat(steps));
-        let text = Shim { hook: name, agent: agent.into(), before: before.as_ref().map(way) }.render();
+        let stand = Stand::choose(Shim { hook: name, agent: agent.into(), before: before.as_ref().map(way) });
         let state = match &entry {
-            Some(Entry::File { bytes, mode }) if *bytes == text && mode & 0o111 != 0 => HookChange::AlreadyThere,
+            Some(entry) if stand.is(entry) => HookChange::AlreadyThere,
             Some(_) if found == Found::Ours => HookChange::Renewed,
             _ => HookChange::Put,
         };
-        Ok(Plan { name, text, state, before, keep })
+        Ok(Plan { name, stand, state, before, keep })
     }
 
     /// Refuses to keep a second hook under one name, and to stand in front of a hook that will run ours again.
@@ -177,8 +177,10 @@ impl Hooks {
             if plan.keep {
                 self.keep(plan, &hooks_dir, &folder.make(BEFORE)?)?;
             }
-            if plan.state != HookChange::AlreadyThere {
-                hooks_dir.put(plan.name, &plan.text, EXECUTABLE)?;
+            match &plan.stand {
+                _ if plan.state == HookChange::AlreadyThere => (),
+                Stand::Shim(text) => hooks_dir.put(plan.name, text, EXECUTABLE)?,
+                Stand::Link(agent) => hooks_dir.put_link(plan.name, agent)?,
             }
         }
         match self.before_dir()? {
@@ -345,7 +347,7 @@ impl Plan {
     }
 
     fn entry(&self, known: Option<&Hook>) -> Hook {
-        let mut ours = vec![sha256(&self.text)];
+        let mut ours = vec![self.stand.sha256()];
         if self.state != HookChange::AlreadyThere {
             ours.extend(known.and_then(|hook| hook.ours.first().cloned()).filter(|older| *older != ours[0]));
         } else if let Some(known) = known {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -37,7 +38,7 @@ pub(super) struct Manifest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Hook {
-    /// SHA-256 of the shim, and of the one it renews: a crash between the two leaves either.
+    /// SHA-256 of the shim or of the link's target, and of what it renews: a crash between the two leaves either.
     pub(super) ours: Vec<String>,
     pub(super) shim: u32,
     pub(super) before: Option<Before>,
@@ -145,7 +146,11 @@ pub(super) fn compare(name: &'static str, entry: Option<&Entry>, known: Option<&
     let before = known.and_then(|hook| hook.before.as_ref());
     match entry {
         Entry::File { bytes, .. } if known.is_some_and(|hook| hook.ours.contains(&sha256(bytes))) => Found::Ours,
+        Entry::Symlink { target } if known.is_some_and(|hook| hook.ours.contains(&sha256_of_link(target))) => {
+            Found::Ours
+        }
         entry if before.is_some_and(|before| before.is(entry)) => Found::Before,
+        Entry::Symlink { target } if shim::is_link(name, target) => Found::Ours,
         Entry::File { bytes, .. } => match shim::read(name, bytes) {
             // Its manifest is lost, or it was copied with the repository: unedited it is ours all the same.
             Some((shim::VERSION, Some(shim))) if shim.render() == *bytes => Found::Ours,
@@ -154,6 +159,10 @@ pub(super) fn compare(name: &'static str, entry: Option<&Entry>, known: Option<&
         },
         _ => Found::Foreign,
     }
+}
+
+pub(super) fn sha256_of_link(target: &Path) -> String {
+    sha256(&[b"-> ", target.as_os_str().as_bytes()].concat())
 }
 
 pub(super) fn sha256(bytes: &[u8]) -> String {

@@ -1,8 +1,8 @@
 //! Where repositories live, and how hooks get there and away again.
 //!
-//! A hook of ours is a *shim*: a few lines of shell in the hooks directory that become the agent. Where a hook was
-//! there before, that very file is kept under `agent/before/` in the git directory, and the agent runs it
-//! afterwards. Putting in and taking out go through a manifest ([`manifest`]):
+//! A hook of ours is a *shim*: a few lines of shell in the hooks directory that become the agent (or, for
+//! `post-receive` with nothing before it, a link to the agent). Where a hook was there before, that very file is kept
+//! under `agent/before/` in the git directory, and the agent runs it afterwards. Putting in and taking out go through a manifest ([`manifest`]):
 //!
 //! 1. everything is looked at, and whatever speaks against it is said before anything is changed;
 //! 2. the manifest is written;
@@ -35,7 +35,7 @@ use dir::{Dir, Entry};
 use hooks::{Hooks, Plan};
 use manifest::{FOLDER, Found, Manifest, compare};
 use place::Git;
-pub(crate) use shim::run_before;
+pub(crate) use shim::{LINKED, run_before};
 
 /// What kind of place a repository is, which decides the hooks it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,7 +214,8 @@ pub(crate) fn give_id(repository: &git::Repository) -> Result<String, Error> {
     repository.set_id(&id)?;
     common.give("config", owner)?;
     // Two first pushes may be here at once; what counts is what the config ended up with.
-    Ok(repository.id()?.unwrap_or(id))
+    let now = git::Repository::open(repository.common_dir())?;
+    Ok(now.id().map_or(id, str::to_owned))
 }
 
 /// The configuration that the hooks of a repository use, where it is not the usual one.
@@ -311,11 +312,14 @@ fn look_at(
             },
             _ => Owner::Changed,
         },
+        (Found::Ours, Some(Entry::Symlink { target })) => {
+            Owner::Ours { version: shim::VERSION, chained: false, stale: false, agent: target.clone() }
+        }
         (Found::Edited, _) => Owner::Changed,
         _ => Owner::Foreign,
     };
-    if let (Owner::Ours { .. } | Owner::Changed, Some(Entry::File { mode, .. })) = (&owner, &entry) {
-        if mode & 0o111 == 0 {
+    if let (Owner::Ours { .. } | Owner::Changed, Some(entry)) = (&owner, &entry) {
+        if matches!(entry, Entry::File { mode, .. } if mode & 0o111 == 0) {
             hindrances.push(Hindrance::NotExecutable);
         }
         hindrances.extend(elsewhere.map(|dir| Hindrance::HooksPathElsewhere(dir.into())));

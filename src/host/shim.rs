@@ -3,6 +3,10 @@
 //! Git runs the shim, the shim becomes the agent, and the agent, when it has done its part, runs the hook that
 //! was there before and exits with that hook's status. A shim can be read back: rendering what was read gives
 //! the same bytes exactly when nobody edited it.
+//!
+//! Where nothing was there before `post-receive`, no shell is needed: Git ignores how that hook ends, and passes over
+//! a link that leads nowhere. There a link to the agent stands in the hook's place, and the agent knows by the name
+//! it was called by what to do. It saves each push the start of a shell.
 
 use std::ffi::OsStr;
 use std::io::{ErrorKind, Write};
@@ -14,9 +18,14 @@ use std::process::{Command, Stdio};
 use rustix::fs::Access;
 
 use super::Error;
+use super::dir::Entry;
+use super::manifest::{sha256, sha256_of_link};
 
 /// The version a shim bears; raised whenever `hooks/shim` changes.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
+
+/// The hook that may be a link.
+pub(crate) const LINKED: &str = "post-receive";
 
 const TEMPLATE: &str = include_str!("../../hooks/shim");
 const MARK: &[u8] = b"# git-jira-agent shim ";
@@ -32,6 +41,47 @@ pub(super) struct Shim {
     /// How the hooks directory leads to the hook that was there before. Relative, so that a repository can be
     /// moved or copied and still run its own.
     pub(super) before: Option<String>,
+}
+
+/// What git finds under a hook's name.
+#[derive(Debug, PartialEq)]
+pub(super) enum Stand {
+    Shim(Vec<u8>),
+    /// The agent itself, under the name of the hook.
+    Link(PathBuf),
+}
+
+impl Stand {
+    /// Takes a link where it serves as well as a shim: another program might not look at the name it is called by.
+    pub(super) fn choose(shim: Shim) -> Self {
+        let direct = shim.hook == LINKED && shim.before.is_none();
+        if direct && std::env::current_exe().is_ok_and(|this| this == shim.agent) {
+            Self::Link(shim.agent)
+        } else {
+            Self::Shim(shim.render())
+        }
+    }
+
+    pub(super) fn is(&self, entry: &Entry) -> bool {
+        match (self, entry) {
+            (Self::Shim(text), Entry::File { bytes, mode }) => bytes == text && mode & 0o111 != 0,
+            (Self::Link(agent), Entry::Symlink { target }) => target == agent,
+            _ => false,
+        }
+    }
+
+    pub(super) fn sha256(&self) -> String {
+        match self {
+            Self::Shim(text) => sha256(text),
+            Self::Link(agent) => sha256_of_link(agent),
+        }
+    }
+}
+
+/// Tells whether a link under a hook's name is one of ours, by its look.
+pub(super) fn is_link(hook: &str, target: &Path) -> bool {
+    let name = target.file_name().and_then(OsStr::to_str);
+    hook == LINKED && target.is_absolute() && matches!(name, Some("agent" | "git-jira-agent"))
 }
 
 impl Shim {

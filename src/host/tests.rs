@@ -448,6 +448,52 @@ fn a_stale_shim_is_renewed() {
 }
 
 #[test]
+fn the_first_post_receive_of_a_server_is_a_link_to_the_agent() {
+    let world = World::new();
+    let git_dir = world.server();
+    let before = tree(&git_dir);
+    let hook = git_dir.join("hooks/post-receive");
+    // A shim of another agent gives way to the link, which only the agent itself may be the target of.
+    world.install(&git_dir);
+    let this = std::env::current_exe().unwrap();
+    let changes =
+        || install_with(&world.git, &git_dir, &this).unwrap().hooks.iter().map(|it| it.state).collect::<Vec<_>>();
+    assert_eq!(changes(), [HookChange::Renewed, HookChange::Renewed]);
+    assert_eq!(std::fs::read_link(&hook).unwrap(), this);
+    assert_eq!(changes(), [HookChange::AlreadyThere, HookChange::AlreadyThere]);
+    let ours = Owner::Ours { version: shim::VERSION, agent: this.clone(), chained: false, stale: false };
+    assert!(world.owners(&git_dir).iter().all(|(owner, hindrances)| *owner == ours && hindrances.is_empty()));
+    assert_eq!(world.uninstall(&git_dir).iter().filter(|(_, outcome)| *outcome == Outcome::Removed).count(), 2);
+    assert_eq!(tree(&git_dir), before);
+}
+
+#[test]
+fn a_link_leaves_with_its_agent_and_stops_no_push() {
+    let world = World::new();
+    let git_dir = world.server();
+    world.clone();
+    symlink("/nonexistent/agent", git_dir.join("hooks/post-receive")).unwrap();
+    assert!(world.push().status.success());
+    let (owner, hindrances) = world.owners(&git_dir).remove(1);
+    assert!(matches!(owner, Owner::Ours { .. }), "it is known by its look: {owner:?}");
+    assert_eq!(hindrances, [Hindrance::AgentMissing("/nonexistent/agent".into())]);
+    assert_eq!(world.uninstall(&git_dir), [(git_dir.join("hooks/post-receive"), Outcome::Removed)]);
+}
+
+#[test]
+fn a_hook_that_is_a_link_to_something_else_is_kept_and_runs_after_ours() {
+    let world = World::new();
+    let git_dir = world.server();
+    let hook = git_dir.join("hooks/post-receive");
+    symlink("/opt/their/agent.sh", &hook).unwrap();
+    let this = std::env::current_exe().unwrap();
+    install_with(&world.git, &git_dir, &this).unwrap();
+    assert!(std::fs::read_to_string(&hook).unwrap().contains("git-jira-agent shim"), "two hooks take a shim");
+    world.uninstall(&git_dir);
+    assert_eq!(std::fs::read_link(&hook).unwrap(), Path::new("/opt/their/agent.sh"));
+}
+
+#[test]
 fn a_hook_another_tool_put_over_ours_is_left_alone() {
     let world = World::new();
     let git_dir = world.clone();

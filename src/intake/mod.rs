@@ -63,8 +63,16 @@ pub enum HandedOver {
 pub enum Error {
     #[error(transparent)]
     Frame(#[from] frame::Error),
+    #[error(transparent)]
+    Socket(#[from] socket::Error),
     #[error("neither the daemon ({socket}) nor the spool ({spool}) took the event")]
     Nobody { socket: socket::Error, spool: spool::Error },
+}
+
+/// Tells the daemon what is about to happen, without waiting to hear whether it is on disk.
+pub fn announce(intent: &Event, socket: &Path, deadline: Instant) -> Result<(), Error> {
+    let frame = frame::wrap(&intent.encode())?;
+    Ok(socket::send(socket, &frame, deadline)?)
 }
 
 /// Gives an event to the daemon, or leaves it in the spool; when this returns `Ok`, it is on disk or refused.

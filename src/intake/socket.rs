@@ -43,13 +43,16 @@ pub enum Error {
 
 /// Offers a frame to the daemon and waits for its reply, both within the deadline.
 pub fn deliver(path: &Path, frame: &[u8], deadline: Instant) -> Result<Reply, Error> {
-    let mut stream = connect_now(path)?;
-    stream.set_write_timeout(Some(left(deadline)?)).map_err(Error::Io)?;
-    stream.write_all(frame).map_err(io_error)?;
+    let mut stream = offer(path, frame, deadline)?;
     failpoint("hook.after_write_before_ack");
     stream.set_read_timeout(Some(left(deadline)?)).map_err(Error::Io)?;
     let body = read_reply(&mut stream, deadline)?;
     minicbor::decode(&body).map_err(|error| Error::Answer(error.to_string()))
+}
+
+/// Offers a frame to the daemon and leaves; it is lost if the daemon ends before it came to read it.
+pub fn send(path: &Path, frame: &[u8], deadline: Instant) -> Result<(), Error> {
+    offer(path, frame, deadline).map(drop)
 }
 
 /// Reads one frame from a connection; the body is at most [`frame::LIMIT`] long.
@@ -72,6 +75,13 @@ pub async fn answer(stream: &mut tokio::net::UnixStream, reply: &Reply) -> std::
 /// Who is at the other end.
 pub fn peer(stream: &tokio::net::UnixStream) -> std::io::Result<Peer> {
     stream.peer_cred().map(|cred| Peer { uid: cred.uid(), gid: cred.gid(), pid: cred.pid() })
+}
+
+fn offer(path: &Path, frame: &[u8], deadline: Instant) -> Result<UnixStream, Error> {
+    let mut stream = connect_now(path)?;
+    stream.set_write_timeout(Some(left(deadline)?)).map_err(Error::Io)?;
+    stream.write_all(frame).map_err(io_error)?;
+    Ok(stream)
 }
 
 /// Connects without ever waiting: a Unix socket accepts into its backlog at once or not at all.

@@ -128,7 +128,7 @@ fn f76_a_half_written_configuration_is_never_used() {
         let reload = world.agent(&["--config", own.to_str().unwrap(), "daemon", "reload"]).output().unwrap();
         assert!(!reload.status.success(), "{part} bytes were taken for a configuration");
         let (hook, line) = direct.hook(number);
-        let mut hook_with_own = world.agent(&["--config", own.to_str().unwrap(), "hook", "post-receive"]);
+        let mut hook_with_own = world.agent(&["hook", "--config", own.to_str().unwrap(), "post-receive"]);
         hook_with_own.current_dir(hook.get_current_dir().unwrap()).env("GIT_DIR", ".");
         let said = crate::direct::feed(&mut hook_with_own, line.as_bytes());
         assert_eq!(crate::direct::promise(&said), Promise::Queued);

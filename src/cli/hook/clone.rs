@@ -57,7 +57,7 @@ impl Hook {
         let others = remotes.filter(|(name, _)| !moved.iter().any(|update| update.name == *name)).map(|(_, id)| id);
         let known = Known::new(others.chain(updates.iter().filter_map(|update| update.old)));
         let budget = Budget { commits: self.config.hook.commits, until: Some(self.until()) };
-        self.hand_over(updates, &known, budget, |_| {})
+        self.hand_over(updates, &known, budget, || {})
     }
 
     fn pushing_file(&self) -> PathBuf {

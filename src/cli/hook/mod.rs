@@ -1,9 +1,9 @@
 //! `agent hook`: what Git runs.
 //!
-//! A push never waits and never fails because of us. All the work is done on a thread of its own;
-//! when the deadline comes, the process goes on without it: it runs the hook that was there before
-//! ours and ends with that hook's status, or with 0. What was not handed over by then is found by
-//! the daemon through the intent of `pre-receive` and by comparing refs.
+//! A push never waits and never fails because of us. Beside the work stands a watchman: when the
+//! deadline comes, it goes on without the work, which may be anywhere. It runs the hook that was there
+//! before ours and ends the process with that hook's status, or with 0. What was not handed over by
+//! then is found by the daemon through the intent of `pre-receive` and by comparing refs.
 //!
 //! Nothing here uses the network, a secret, SQLite or an async runtime.
 
@@ -13,22 +13,31 @@ mod clone;
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::mpsc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
+
+use clap::Parser;
 
 use crate::config::{Config, Environment, Places};
 use crate::event::{Claim, Event, EventId, Kind, Origin, PushOption, Seen};
-use crate::git::{self, Budget, Known, Oid, Repository, Told, Update};
+use crate::git::{self, Budget, Known, Repository, Told, Update};
 use crate::intake::{self, HandedOver, Outcome};
 use crate::parse::Rules;
 use crate::{clock, host};
 
 use answer::Answer;
 
-#[derive(clap::Args)]
+/// What Git runs; not for people.
+#[derive(clap::Parser)]
 pub struct Arguments {
+    /// The configuration file; default the one the repository names, else that of every other word
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// The hook's name, such as post-receive
     name: String,
     /// The hook that was there before, run afterwards with the same input
@@ -39,6 +48,8 @@ pub struct Arguments {
     arguments: Vec<OsString>,
 }
 
+/// The longest that any configuration makes a push wait.
+const LONGEST: Duration = Duration::from_secs(2);
 /// The most that is read from Git: a million refs.
 const INPUT: u64 = 256 << 20;
 /// The longest message that travels; the daemon reads longer ones itself.
@@ -48,17 +59,78 @@ const FILES: usize = 10;
 /// The most branches whose last commit is looked up although it is not new.
 const TIPS: usize = 50;
 
-pub fn run(arguments: Arguments, chosen: Option<PathBuf>, environment: Environment) -> ExitCode {
+impl Arguments {
+    /// Understands `agent hook …`, and a call by the name of a hook that is a link to the agent.
+    pub fn of(mut words: impl Iterator<Item = OsString>) -> Option<Arguments> {
+        let program = words.next()?;
+        if Path::new(&program).file_name() == Some(OsStr::new(host::LINKED)) {
+            return Some(Arguments {
+                config: None,
+                name: host::LINKED.to_owned(),
+                then: None,
+                arguments: words.collect(),
+            });
+        }
+        let hook = words.next().filter(|word| word == "hook")?;
+        Some(Arguments::parse_from(std::iter::once(hook).chain(words)))
+    }
+}
+
+pub fn run(arguments: Arguments, environment: Environment) -> ExitCode {
     let started = Instant::now();
     let mut stdin = Vec::new();
     if reads_stdin(&arguments.name) {
         let _ = std::io::stdin().lock().take(INPUT).read_to_end(&mut stdin);
     }
-    let lines = work_until_deadline(&arguments, stdin.clone(), chosen, environment, started);
+    let call = Arc::new(Call { arguments, stdin, over: AtomicBool::new(false) });
+    // The configuration may ask for less; more than this is never waited for.
+    let Some(watchman) = watch(&call, started + LONGEST) else { return call.finish().into() };
+    // A bug in the work is no concern of the push.
+    let work = AssertUnwindSafe(|| call.work(environment, started, &watchman));
+    let lines = std::panic::catch_unwind(work).unwrap_or_default();
+    if !call.end() {
+        // The watchman was first, and ends the process.
+        loop {
+            std::thread::park();
+        }
+    }
     say(&lines);
-    match arguments.then {
-        Some(before) => status(host::run_before(&before, &arguments.arguments, stdin)),
-        None => ExitCode::SUCCESS,
+    call.finish().into()
+}
+
+/// One call by Git, seen by the work and by the watchman.
+struct Call {
+    arguments: Arguments,
+    stdin: Vec<u8>,
+    /// Whether somebody has set out to finish it.
+    over: AtomicBool,
+}
+
+impl Call {
+    /// Does what is ours to do, and gives the lines to say.
+    fn work(&self, environment: Environment, started: Instant, watchman: &mpsc::Sender<Instant>) -> Vec<String> {
+        let (name, first) = (&self.arguments.name, self.arguments.arguments.first());
+        let hook = match Hook::new(name, self.arguments.config.as_deref(), environment, started) {
+            Ok(hook) => hook,
+            Err(error) => return vec![format!("jira: nothing was linked: {error:#}")],
+        };
+        let _ = watchman.send(started + Duration::from_millis(hook.config.hook.deadline_ms));
+        let first = first.map(OsString::as_os_str).unwrap_or_default();
+        let lines = hook.work(&self.stdin, first).unwrap_or_else(|error| vec![format!("jira: {error:#}")]);
+        if hook.config.hook.answer { lines } else { Vec::new() }
+    }
+
+    /// Tells whether the caller is the one to finish the call: the first to ask.
+    fn end(&self) -> bool {
+        !self.over.swap(true, Ordering::AcqRel)
+    }
+
+    /// Runs the hook that was there before ours, and gives its status.
+    fn finish(&self) -> u8 {
+        match &self.arguments.then {
+            Some(before) => status(host::run_before(before, &self.arguments.arguments, self.stdin.clone())),
+            None => 0,
+        }
     }
 }
 
@@ -67,46 +139,30 @@ fn reads_stdin(name: &str) -> bool {
     matches!(name, "pre-receive" | "post-receive" | "pre-push" | "reference-transaction" | "post-rewrite")
 }
 
-fn work_until_deadline(
-    arguments: &Arguments,
-    stdin: Vec<u8>,
-    chosen: Option<PathBuf>,
-    environment: Environment,
-    started: Instant,
-) -> Vec<String> {
-    let (tell, told) = mpsc::channel();
-    let name = arguments.name.clone();
-    let first = arguments.arguments.first().cloned().unwrap_or_default();
-    // The configuration may ask for less; more than this is never waited for.
-    let latest = started + Duration::from_secs(2);
-    let work = move || {
-        let hook = match Hook::new(&name, chosen.as_deref(), environment, started) {
-            Ok(hook) => hook,
-            Err(error) => {
-                let _ = tell.send(Progress::Done(vec![format!("jira: nothing was linked: {error:#}")]));
-                return;
+/// Sets the watchman, who finishes the call at the deadline unless the work is done; he may be told another one.
+fn watch(call: &Arc<Call>, latest: Instant) -> Option<mpsc::Sender<Instant>> {
+    let (tell, told) = mpsc::channel::<Instant>();
+    let call = Arc::clone(call);
+    let wait = move || {
+        let mut deadline = latest;
+        loop {
+            match told.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(sooner) => deadline = sooner.min(latest),
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => break,
             }
-        };
-        let _ = tell.send(Progress::Deadline(started + Duration::from_millis(hook.config.hook.deadline_ms)));
-        let lines = hook.work(&stdin, &first).unwrap_or_else(|error| vec![format!("jira: {error:#}")]);
-        let _ = tell.send(Progress::Done(if hook.config.hook.answer { lines } else { Vec::new() }));
-    };
-    if std::thread::Builder::new().spawn(work).is_err() {
-        return Vec::new();
-    }
-    let mut deadline = latest;
-    loop {
-        match told.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Progress::Deadline(at)) => deadline = at.min(latest),
-            Ok(Progress::Done(lines)) => return lines,
-            Err(_) => return Vec::new(),
         }
-    }
+        if call.end() {
+            end_process(call.finish());
+        }
+    };
+    std::thread::Builder::new().spawn(wait).ok().map(|_| tell)
 }
 
-enum Progress {
-    Deadline(Instant),
-    Done(Vec<String>),
+/// Ends the process although the work still runs: whatever it holds may as well be cut off by the power.
+#[expect(clippy::disallowed_methods, reason = "the thread that could return an exit status is the one not waited for")]
+fn end_process(status: u8) {
+    std::process::exit(status.into())
 }
 
 /// One run of a hook: where it is, and how it is configured.
@@ -160,7 +216,7 @@ impl Hook {
             let event = self.event(Kind::Intent, updates)?;
             // An intent that gets lost costs a delay, not an event: the daemon compares refs anyway.
             let deadline = self.started + Duration::from_millis(self.config.hook.deadline_ms / 2);
-            let _ = intake::hand_over(&event, &self.places.socket, &self.places.spool, deadline);
+            let _ = intake::announce(&event, &self.places.socket, deadline);
         }
         Ok(Vec::new())
     }
@@ -173,16 +229,16 @@ impl Hook {
         let told = Told::of(&self.repository);
         let known = told.known(updates);
         let budget = Budget { commits: self.config.hook.commits, until: Some(self.until()) };
-        self.hand_over(updates, &known, budget, |news| drop(told.append(news)))
+        self.hand_over(updates, &known, budget, || drop(told.append(updates)))
     }
 
-    /// Hands an event over; `then` hears the new tips once it is on disk.
+    /// Hands an event over; `then` is for when it is on disk.
     fn hand_over(
         &self,
         updates: &[Update],
         known: &Known,
         budget: Budget,
-        then: impl FnOnce(&[Oid]),
+        then: impl FnOnce(),
     ) -> anyhow::Result<Vec<String>> {
         let account = self.config.account_of(&self.git_dir);
         let site = account.and_then(|account| self.config.site_of(account));
@@ -192,7 +248,7 @@ impl Hook {
         let deadline = self.started + Duration::from_millis(self.config.hook.deadline_ms / 2);
         let handed = intake::hand_over(&event, &self.places.socket, &self.places.spool, deadline);
         if taken(&handed) {
-            then(&updates.iter().filter_map(|update| update.new).collect::<Vec<_>>());
+            then();
         } else if handed.is_err() {
             self.mark_dirty();
         }
@@ -247,8 +303,8 @@ impl Hook {
 
     /// The repository's id; one that was never given one, because its hooks were copied, gets it now.
     fn origin(&self) -> anyhow::Result<Origin> {
-        let id = match self.repository.id()? {
-            Some(id) => id,
+        let id = match self.repository.id() {
+            Some(id) => id.to_owned(),
             None => host::give_id(&self.repository)?,
         };
         Ok(Origin { id, git_dir: self.git_dir.as_os_str().as_bytes().to_vec() })
@@ -311,17 +367,27 @@ fn say(lines: &[String]) {
     }
 }
 
-fn status(ran: std::io::Result<i32>) -> ExitCode {
+fn status(ran: std::io::Result<i32>) -> u8 {
     match ran {
-        Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1)),
+        Ok(code) => u8::try_from(code & 0xff).unwrap_or(1),
         // Git would not have got further with it either.
-        Err(_) => ExitCode::FAILURE,
+        Err(_) => 1,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_to_the_agent_is_the_hook_it_is_called_by() {
+        let of = |words: &[&str]| Arguments::of(words.iter().map(OsString::from));
+        let linked = of(&["hooks/post-receive", "a"]).unwrap();
+        assert_eq!((linked.name.as_str(), linked.arguments), ("post-receive", vec![OsString::from("a")]));
+        let named = of(&["/usr/bin/agent", "hook", "--then", "b", "pre-push", "origin", "--url"]).unwrap();
+        assert_eq!((named.name.as_str(), named.then), ("pre-push", Some(PathBuf::from("b"))));
+        assert!(of(&["agent", "status"]).is_none() && of(&["hooks/pre-push", "origin"]).is_none());
+    }
 
     #[test]
     fn only_hooks_that_get_input_wait_for_it() {
@@ -331,8 +397,6 @@ mod tests {
 
     #[test]
     fn the_status_is_that_of_the_hook_that_was_there_before() {
-        assert_eq!(status(Err(std::io::ErrorKind::NotFound.into())), ExitCode::FAILURE);
-        assert_eq!(status(Ok(0)), ExitCode::SUCCESS);
-        assert_eq!(status(Ok(1)), ExitCode::from(1));
+        assert_eq!([Err(std::io::ErrorKind::NotFound.into()), Ok(0), Ok(3)].map(status), [1, 0, 3]);
     }
 }
