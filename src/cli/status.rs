@@ -70,6 +70,12 @@ fn head(status: &Status, paint: Paint) {
             running.spool.incoming, running.spool.corrupt
         )));
     }
+    if running.begun_again > 0 {
+        show::line(paint.warn(format_args!(
+            "  {} times a part of it failed and was begun again: its log says why",
+            running.begun_again
+        )));
+    }
     if let Some(because) = &running.config_error {
         show::line(paint.bad(format_args!("  runs with the configuration from before: {because}")));
     }

@@ -138,7 +138,6 @@ impl Shared {
     async fn run(self: Arc<Self>) -> anyhow::Result<End> {
         // Before anybody can see that we run, because whoever does may stop us.
         let mut signals = Signals::new()?;
-        self.queue.release_all().await?;
         crate::intake::spool::prepare(&self.places.spool, self.places.shared)?;
         let hooks = self.listen()?;
         let (reload, mut reloads) = mpsc::channel(4);
@@ -261,6 +260,7 @@ impl Shared {
                 };
                 let Err(error) = ended else { return };
                 tracing::error!("the {name} part failed and is begun again: {error:#}");
+                shared.note(|running| running.begun_again += 1);
                 tokio::select! {
                     () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(30)),
                     () = shared.stopped() => {}

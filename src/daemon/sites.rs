@@ -30,6 +30,8 @@ const SECRET_TICK: Duration = Duration::from_secs(3);
 pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
     let mut configurations = shared.applied.subscribe();
     let instance = instance(&shared)?;
+    // What a process before this one had claimed, or a loop before this one that ended in a panic.
+    shared.queue.release_all().await?;
     loop {
         let applied = Arc::clone(&configurations.borrow_and_update());
         shared.note(|running| running.sites = site_states(&applied.config, &running.sites));

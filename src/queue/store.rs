@@ -178,7 +178,20 @@ pub(super) fn snapshot(connection: &Connection, to: &Path) -> rusqlite::Result<(
     renamed.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
+/// Says that the store is broken if the thread that writes it ends in a panic: then nobody writes any more.
+struct Writing<'a>(&'a Mutex<Option<String>>);
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let because = "the writing thread ended in a panic".to_owned();
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(because);
+        }
+    }
+}
+
 fn write_until_closed(mut connection: Connection, jobs: &Receiver<Job>, broken: &Mutex<Option<String>>) {
+    let _writing = Writing(broken);
     let mut group: Vec<Job> = Vec::with_capacity(GROUP);
     while let Ok(first) = jobs.recv() {
         group.push(first);

@@ -48,6 +48,8 @@ pub struct Running {
     pub spool: Depth,
     pub refused: u64,
     pub log_lines_dropped: u64,
+    /// How often a part of the daemon failed and was begun again.
+    pub begun_again: u64,
 }
 
 /// How one site does.

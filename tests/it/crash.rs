@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::clock::Clock;
 use crate::direct::{Chance, Direct, Promise, has, missing, number, wait_for_commits};
 use crate::harness::{Daemon, World, shown, wait_until, wait_until_or};
+use crate::hook::skipped;
 
 /// Hooks get the time they need on a busy machine, so that each says what it did.
 const PATIENT: &str = "[hook]\nread_ms = 1500\ndeadline_ms = 2000\n";
@@ -335,6 +337,59 @@ fn f12_f16_no_power_cut_takes_an_event_out_of_the_spool() {
 }
 
 /// A daemon that was stopped, not ended, keeps the queue; awake again it goes on where it was.
+/// A part of the daemon that panics is begun again where it was.
+#[test]
+fn f36_a_panic_costs_a_part_of_the_daemon_a_moment_and_loses_nothing() {
+    for (place, begun_again) in
+        [("line.before_finish", true), ("sites.before_send", true), ("daemon.before_reply", false)]
+    {
+        let world = patient_world();
+        let direct = Direct::new(&world, "tool", 2);
+        let daemon = world.daemon_with(&[("AGENT_PANIC_AT", place)]);
+        let promises = [direct.push(0), direct.push(1)];
+        assert!(!promises.iter().any(|promise| matches!(promise, Promise::Nothing(_))), "{place}: {promises:?}");
+        wait_for_commits(&world, &direct.commits);
+        world.wait_until_idle();
+        assert!(missing(&world, &direct.commits).is_empty(), "{place}");
+        let status = world.status();
+        assert_eq!(status["running"]["begun_again"].as_u64() > Some(0), begun_again, "{place}: {status}");
+        drop(daemon);
+    }
+}
+
+/// Without the thread that writes there is nothing a daemon could promise: it ends, and its supervisor starts it anew.
+#[test]
+fn f36_a_panic_of_the_writing_thread_ends_the_process() {
+    let world = patient_world();
+    let direct = Direct::new(&world, "tool", 2);
+    let mut daemon = world.spawn_daemon(&[("AGENT_PANIC_AT", "queue.before_commit:4")]);
+    direct.push(0);
+    assert_eq!(daemon.process.wait(), Some(74));
+    let _daemon = world.daemon();
+    direct.push(1);
+    wait_for_commits(&world, &direct.commits);
+}
+
+/// A computer that is closed in the middle of a request and opened days later.
+#[test]
+fn f34_what_was_under_way_before_three_days_of_sleep_reaches_jira_after_them() {
+    use rustix::process::Signal;
+    let world = patient_world();
+    let direct = Direct::new(&world, "tool", 2);
+    let Some((clock, daemon)) = Clock::of_everything(&world) else {
+        return skipped("there is no faketime here");
+    };
+    world.sandbox.misbehave(serde_json::json!([{"on": "bulk", "times": 1, "act": {"delay": {"ms": 60_000}}}]));
+    assert_eq!(direct.push(0), Promise::Queued);
+    wait_until("Jira is being told", || world.sandbox.state()["faults"].as_array().unwrap().is_empty());
+    daemon.process.signal(Signal::STOP);
+    clock.set("+3d");
+    daemon.process.signal(Signal::CONT);
+    assert_eq!(direct.push(1), Promise::Queued);
+    wait_for_commits(&world, &direct.commits);
+    assert!(world.sandbox.requests("bulk").len() <= 4, "no storm after the sleep");
+}
+
 #[test]
 fn f29_f38_a_daemon_that_sleeps_keeps_its_queue_and_goes_on() {
     use rustix::process::Signal;
