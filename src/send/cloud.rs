@@ -98,7 +98,7 @@ impl Gateway {
         let Tenant { cloud_id } = answer.json()?;
         if !is_cloud_id(&cloud_id) {
             let because = format!("{} told an id that is none; set cloud_id", answer.host);
-            return Err(Trouble::Outage { wish: Wish::default(), because });
+            return Err(Trouble::Outage { wish: Wish::default(), answered: false, because });
         }
         self.found().cloud_id = Some(cloud_id.clone());
         Ok(cloud_id)
@@ -254,7 +254,7 @@ async fn read(mut response: Response, host: &str) -> Result<Vec<u8>, Trouble> {
     while let Some(chunk) = response.chunk().await.map_err(|error| outage(host, &error))? {
         if body.len() + chunk.len() > CAP {
             let because = format!("{host} answered with more than {} MiB", CAP >> 20);
-            return Err(Trouble::Outage { wish: Wish::default(), because });
+            return Err(Trouble::Outage { wish: Wish::default(), answered: false, because });
         }
         body.extend_from_slice(&chunk);
     }
@@ -271,7 +271,7 @@ fn outage(host: &str, error: &reqwest::Error) -> Trouble {
         None if error.is_connect() => format!("cannot reach {host}: {root}"),
         None => format!("the exchange with {host} broke off: {root}"),
     };
-    Trouble::Outage { wish: Wish::default(), because }
+    Trouble::Outage { wish: Wish::default(), answered: false, because }
 }
 
 /// Finds what TLS disliked among the causes of an error.

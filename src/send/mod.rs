@@ -3,7 +3,8 @@
 //! The life of a batch: [`Jira::tell`] packs what is owed into requests within Jira's limits (`batch`), asks the site one
 //! after the other (`cloud`, with what `credentials` gives), and reads a verdict for every entity out of each answer
 //! (`verdict`, `retry`). A request that is refused for what is in it is taken apart until the faulty entity is alone.
-//! When the site itself is in trouble the first failure ends the batch: the others wait, and the site rests.
+//! When the site itself is in trouble the first failure ends the batch: the others wait, and the site rests. A site
+//! that fails over the same request again and again may do so because of one entity in it; then that is looked for.
 //!
 //! Invariants: every entity that comes in goes out with exactly one verdict. Nothing is given up because of a site's
 //! trouble, nothing is dropped without being counted. Telling twice is harmless, because an entity carries the number
@@ -176,6 +177,10 @@ const PROPERTY: usize = 255;
 const TURN: Duration = Duration::from_secs(60);
 /// How often a turn may take a refused request apart. Finding one in a thousand takes ten.
 const SPLITS: u32 = 60;
+/// How often in a row a site fails before one entity is suspected of being the reason.
+const SUSPICIOUS: u32 = 4;
+/// How many failures in a row a search for that entity may earn.
+const SEARCH: u32 = 16;
 /// When a turn has run out of splits the rest is tried after this many milliseconds.
 const AFTER_SPLITS: i64 = 60_000;
 
@@ -216,6 +221,17 @@ struct Exists {
     has_data_matching_properties: bool,
 }
 
+/// The search for the one entity that a site fails over.
+#[derive(Default)]
+struct Search {
+    /// Failures since the last request that was taken.
+    failing: u32,
+    /// How many of them it takes to believe that the site is out after all.
+    most: u32,
+    /// Whether the site took anything meanwhile: then what it fails over is at fault, and not the site.
+    taken: bool,
+}
+
 /// One call of [`Jira::tell`].
 struct Turn<'a> {
     jira: &'a Jira,
@@ -223,6 +239,7 @@ struct Turn<'a> {
     waiting: VecDeque<Request<'a>>,
     told: Told,
     splits: u32,
+    search: Option<Search>,
     began: Instant,
     began_at: i64,
 }
@@ -235,6 +252,7 @@ impl<'a> Turn<'a> {
             waiting: requests.into(),
             told: Told::default(),
             splits: SPLITS,
+            search: None,
             began: Instant::now(),
             began_at: now,
         }
@@ -289,11 +307,54 @@ impl<'a> Turn<'a> {
             let mut health = self.jira.health();
             health.circuit.close();
             health.limited = 0;
+            if let Some(search) = &mut self.search {
+                (search.failing, search.taken) = (0, true);
+            }
         }
         match verdict {
             Verdict::Judged(settled) => settled.into_iter().for_each(|settled| self.conclude(settled)),
             Verdict::Refused { flaw, because } => self.take_apart(request, flaw, &because),
+            Verdict::Trouble(Trouble::Outage { answered: true, because, .. }) if self.suspects(&request) => {
+                self.search_in(request, because);
+            }
             Verdict::Trouble(trouble) => self.suffer(&request, trouble),
+        }
+    }
+
+    /// Tells whether something in a request may be why the site fails over it, rather than the site.
+    fn suspects(&mut self, request: &Request<'_>) -> bool {
+        let Request::Bulk(items) = request else { return false };
+        if self.search.is_none() {
+            let failures = self.jira.health().circuit.failures();
+            // One that was found before is found again at once.
+            let known = request.owed().iter().any(|owed| owed.attempts > 0);
+            let begins = failures >= SUSPICIOUS || known;
+            self.search = begins.then(|| Search { most: failures.clamp(SUSPICIOUS, SEARCH), ..Search::default() });
+        }
+        let Some(search) = &mut self.search else { return false };
+        search.failing += 1;
+        let goes_on = search.failing < search.most && self.splits > 0;
+        match items.len() {
+            1 => search.taken || (goes_on && !self.waiting.is_empty()),
+            _ => goes_on,
+        }
+    }
+
+    /// Asks with each half of a request that the site failed over; one entity alone gets a few tries more.
+    fn search_in(&mut self, request: Request<'a>, because: String) {
+        let (now, seed) = (self.now(), self.seed());
+        let taken = self.search.as_ref().is_some_and(|search| search.taken);
+        match request {
+            Request::Bulk(mut items) if items.len() > 1 => {
+                self.splits -= 1;
+                let second = items.split_off(items.len() / 2);
+                // Not at the front: a half that is taken soon tells the site's trouble from the entity's.
+                self.waiting.extend([Request::Bulk(items), Request::Bulk(second)]);
+            }
+            request if !taken => self.waiting.push_back(request),
+            request => request.owed().into_iter().for_each(|owed| {
+                self.settle(owed, retry::failed(owed, because.clone(), now, seed));
+            }),
         }
     }
 
@@ -321,7 +382,7 @@ impl<'a> Turn<'a> {
     fn suffer(&mut self, request: &Request<'a>, trouble: Trouble) {
         let (now, seed) = (self.now(), self.seed());
         match trouble {
-            Trouble::Outage { wish, because } => {
+            Trouble::Outage { wish, because, .. } => {
                 let until = self.jira.health().circuit.open(wish, now, seed);
                 let circuit = self.jira.health().circuit;
                 for owed in request.owed() {

@@ -52,6 +52,11 @@ impl Circuit {
         now + pause
     }
 
+    /// How often in a row the site failed.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// What becomes of an entity when the site fails: it waits, for two weeks if need be.
     pub fn outlast(&self, owed: &Owed, until: i64, because: &str, now: i64) -> Next {
         let lasting = self.since.is_some_and(|since| now - since >= LASTING);

@@ -33,8 +33,8 @@ struct Script {
     tokens: VecDeque<u16>,
     /// More commits than this are too many for one request.
     most: Option<usize>,
-    /// A commit that makes Jira refuse the whole request.
-    poison: Option<String>,
+    /// A commit that makes Jira refuse the whole request, and how.
+    poison: Option<(String, StatusCode)>,
     /// What was asked: method and path with query.
     asked: Vec<String>,
     bodies: Vec<Value>,
@@ -111,8 +111,8 @@ fn development(script: &mut Script, path: &str, body: Value) -> Response {
     if script.most.is_some_and(|most| ids.len() > most) {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     }
-    if script.poison.as_ref().is_some_and(|poison| ids.contains(poison)) {
-        return (StatusCode::BAD_REQUEST, r#"{"errorMessages":[{"message":"poison"}]}"#).into_response();
+    if let Some((poison, status)) = script.poison.as_ref().filter(|(poison, _)| ids.contains(poison)) {
+        return (*status, format!(r#"{{"errorMessages":[{{"message":"{poison} is poison"}}]}}"#)).into_response();
     }
     let accepted = json!({ "acceptedDevinfoEntities": { "r": { "commits": ids } } });
     (StatusCode::ACCEPTED, json_answer(&accepted)).into_response()
@@ -340,16 +340,56 @@ async fn f56_too_large_a_request_is_halved_until_it_fits() {
 async fn f56_the_one_that_jira_cannot_stand_is_found_and_parked_alone() {
     let bench = bench().await;
     let owed = commits(400);
-    bench.fake.script().poison = Some(owed[123].id.clone());
+    bench.fake.script().poison = Some((owed[123].id.clone(), StatusCode::BAD_REQUEST));
     let told = bench.jira.tell(Class::Live, &owed, NOW).await;
     check(&told, &owed, 399);
     let parked = told.settled.iter().find(|settled| matches!(settled.next, Next::Parked { .. })).unwrap();
     assert_eq!(parked.id, owed[123].id);
-    assert!(
-        matches!(&parked.next, Next::Parked { because } if because.ends_with("400 Bad Request: poison")),
-        "{parked:?}"
-    );
+    assert!(matches!(&parked.next, Next::Parked { because } if because.ends_with("is poison")), "{parked:?}");
     assert!(bench.fake.asked("POST /jira") <= 20);
+}
+
+#[tokio::test]
+async fn f53_the_one_that_jira_fails_over_is_found_and_holds_up_no_other() {
+    let bench = bench().await;
+    let owed = commits(400);
+    bench.fake.script().poison = Some((owed[123].id.clone(), StatusCode::INTERNAL_SERVER_ERROR));
+    let mut now = NOW;
+    for _ in 0..SUSPICIOUS {
+        let told = bench.jira.tell(Class::Live, &owed, now).await;
+        now = told.rest.expect("the site seems to be out").until.unwrap();
+    }
+    assert_eq!(bench.fake.asked("POST /jira"), 4, "a site that is out is asked once at a time");
+    let told = bench.jira.tell(Class::Live, &owed, now).await;
+    assert_eq!(told.rest, None);
+    check(&told, &owed, 399);
+    let again = told.settled.iter().find(|settled| !matches!(settled.next, Next::Done { .. })).unwrap();
+    assert_eq!(again.id, owed[123].id);
+    assert!(matches!(again.next, Next::Again { counts: true, .. }), "{again:?}");
+    let tired: Vec<Owed> = owed[123..125].iter().map(|owed| Owed { attempts: 4, ..owed.clone() }).collect();
+    let told = bench.jira.tell(Class::Live, &tired, now + 60_000).await;
+    assert!(
+        told.settled.iter().any(|one| one.id == owed[123].id && matches!(one.next, Next::Parked { .. })),
+        "it is a person's after a few tries: {told:?}"
+    );
+}
+
+#[tokio::test]
+async fn f53_a_site_that_is_out_is_not_searched_for_long() {
+    let bench = bench().await;
+    let owed = commits(400);
+    for round in 0..40 {
+        for _ in 0..20 {
+            bench.fake.answers(500, &[], "");
+        }
+        let before = bench.fake.asked("POST /jira");
+        let told = bench.jira.tell(Class::Live, &owed, NOW + i64::from(round) * 600_000).await;
+        assert!(told.rest.is_some());
+        assert_eq!(told.settled.len(), 400);
+        let asked = bench.fake.asked("POST /jira") - before;
+        assert!(asked <= 16, "{asked} requests in round {round}");
+        bench.fake.script().answers.clear();
+    }
 }
 
 #[tokio::test]

@@ -43,8 +43,9 @@ pub enum Flaw {
 /// What keeps a site from being told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// It may be over any moment.
-    Outage { wish: Wish, because: String },
+    /// It may be over any moment. `answered` when the site itself failed over the request, so that what is in it may
+    /// be the reason.
+    Outage { wish: Wish, answered: bool, because: String },
     /// We asked too often.
     Limited { scope: Scope, wish: Wish, because: String },
     /// A person has to act. `again` is the span after which the same may be tried, as the cure may be out of our sight.
@@ -87,7 +88,12 @@ impl Answer {
             404 | 410 => refused(RestKind::Site, Some(HOUR), format!("{because}; {WHEREABOUTS}")),
             407 => refused(RestKind::Site, Some(QUARTER), format!("{because}; the proxy wants a password")),
             429 => self.limited(now, because),
-            408 | 425 | 500.. => Trouble::Outage { wish: self.wish(now), because },
+            408 | 425 | 500.. => {
+                let wish = self.wish(now);
+                // Who says when to come again knows what is wrong.
+                let answered = self.status >= 500 && wish == Wish::default();
+                Trouble::Outage { wish, answered, because }
+            }
             _ => refused(RestKind::Site, Some(HOUR), because),
         };
         Some(trouble)
@@ -141,7 +147,7 @@ impl Answer {
 
     fn garbage(&self, what: &str) -> Trouble {
         let because = format!("{} answered {} with {what} instead of Jira's JSON", self.host, self.status);
-        Trouble::Outage { wish: Wish::default(), because }
+        Trouble::Outage { wish: Wish::default(), answered: false, because }
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -381,7 +387,7 @@ mod tests {
                 return (each.collect::<Vec<_>>().join(" "), because.collect::<Vec<_>>().join(" | "));
             }
             Verdict::Refused { flaw, because } => (format!("{flaw:?}"), because),
-            Verdict::Trouble(Trouble::Outage { wish, because }) => (format!("outage {:?}", wish.span), because),
+            Verdict::Trouble(Trouble::Outage { wish, because, .. }) => (format!("outage {:?}", wish.span), because),
             Verdict::Trouble(Trouble::Limited { scope, wish, because }) => {
                 (format!("{scope:?} {:?}", wish.span), because)
             }
