@@ -12,7 +12,7 @@ use notify::{RecursiveMode, Watcher};
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 
-use crate::event::Event;
+use crate::event::{Event, Kind};
 use crate::host::Account;
 use crate::intake::socket::{self, Peer};
 use crate::intake::{Outcome, Reply, spool};
@@ -25,6 +25,8 @@ use super::Shared;
 const CONNECTIONS: usize = 512;
 /// Those of one user, who may run the hooks of a whole host.
 const OF_A_USER: usize = 384;
+/// How long an intent waits for its push before it is stored.
+const CONFIRMED_IN: Duration = Duration::from_secs(1);
 /// How long a peer may take to send its frame.
 const SLOWEST: Duration = Duration::from_secs(5);
 /// Files taken from the drop-box at a time.
@@ -90,40 +92,60 @@ pub async fn spool(shared: Arc<Shared>) -> anyhow::Result<()> {
     }
 }
 
-async fn converse(shared: &Shared, users: &Arc<Users>, mut stream: UnixStream) {
+async fn converse(shared: &Arc<Shared>, users: &Arc<Users>, mut stream: UnixStream) {
     let Ok(peer) = socket::peer(&stream) else { return };
     let reply = match users.enter(peer.uid) {
-        None => later("too many connections of this user at once"),
+        None => Some(later("too many connections of this user at once")),
         Some(_guard) => match tokio::time::timeout(SLOWEST, socket::receive(&mut stream)).await {
             Ok(Ok(body)) => take(shared, &body, peer).await,
-            Ok(Err(error)) => refuse(shared, peer.uid, &error.to_string()),
+            Ok(Err(error)) => Some(refuse(shared, peer.uid, &error.to_string())),
             Err(_) => return,
         },
     };
+    let Some(reply) = reply else { return };
     failpoint::failpoint("daemon.before_reply");
     let _ = tokio::time::timeout(SLOWEST, socket::answer(&mut stream, &reply)).await;
 }
 
-/// Stores the event of a frame if this peer may speak for its repository.
-async fn take(shared: &Shared, body: &[u8], peer: Peer) -> Reply {
+/// Stores the event of a frame if this peer may speak for its repository; nobody waits for a word on an intent.
+async fn take(shared: &Arc<Shared>, body: &[u8], peer: Peer) -> Option<Reply> {
     let event = match Event::decode(body) {
         Ok(event) => event,
-        Err(error) => return refuse(shared, peer.uid, &format!("the frame holds no event: {error}")),
+        Err(error) => return Some(refuse(shared, peer.uid, &format!("the frame holds no event: {error}"))),
     };
     if let Some(because) = shared.not_ready() {
-        return later(&because);
+        return Some(later(&because));
     }
     let applied = shared.applied();
     if let Err(because) = may_speak(&applied.config, event.repository.git_dir(), peer.uid) {
-        return refuse(shared, peer.uid, &because);
+        return Some(refuse(shared, peer.uid, &because));
     }
-    match shared.queue.add(event, peer.uid, clock::now()).await {
+    if event.kind == Kind::Intent {
+        note(shared, event, peer.uid);
+        return None;
+    }
+    Some(match shared.queue.add(event, peer.uid, clock::now()).await {
         Ok(_) => {
             shared.added.notify_one();
             Reply { outcome: Outcome::Stored, notes: Vec::new() }
         }
         Err(error) => later(&error.to_string()),
-    }
+    })
+}
+
+/// Stores an intent unless its push confirms it soon, as nearly all do: then it is never written.
+///
+/// A daemon that stops stores it at once; what one forgets that is killed is found by comparing refs at its next start.
+fn note(shared: &Arc<Shared>, intent: Event, uid: u32) {
+    let Ok(room) = Arc::clone(&shared.intents).try_acquire_owned() else { return };
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        let _ = tokio::time::timeout(CONFIRMED_IN, shared.stopped()).await;
+        if let Err(error) = shared.queue.add(intent, uid, clock::now()).await {
+            tracing::warn!("an intent was not stored: {error}");
+        }
+        drop(room);
+    });
 }
 
 /// One look into the drop-box; gives how many files it saw.

@@ -28,7 +28,7 @@ use std::time::Duration;
 use notify::{RecursiveMode, Watcher};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::clock;
@@ -62,6 +62,8 @@ struct Shared {
     running: Arc<RwLock<Running>>,
     /// Repositories whose history is being read, so that what they are owed still grows.
     growing: Mutex<HashSet<String>>,
+    /// Room for intents that are not stored yet.
+    intents: Arc<Semaphore>,
     /// An event was stored.
     added: Notify,
     /// An entity became due.
@@ -77,6 +79,9 @@ struct Signals {
     interrupt: Signal,
     hangup: Signal,
 }
+
+/// Intents that may wait for their push at the same time; what is beyond is left to the comparison of refs.
+const INTENTS: u32 = 4096;
 
 /// How long the parts may take to come to an end.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -128,6 +133,7 @@ impl Shared {
             applied: watch::Sender::new(Arc::new(applied)),
             running: Arc::new(RwLock::new(running)),
             growing: Mutex::default(),
+            intents: Arc::new(Semaphore::new(INTENTS as usize)),
             added: Notify::new(),
             due: Arc::new(Notify::new()),
             picked_up: watch::Sender::new(false),
@@ -157,6 +163,7 @@ impl Shared {
         if tokio::time::timeout(PATIENCE, async { while parts.join_next().await.is_some() {} }).await.is_err() {
             tracing::warn!("some work did not end in time and will be taken up again at the next start");
         }
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.intents.acquire_many(INTENTS)).await;
         let _ = self.queue.release_all().await;
         self.queue.close();
         Ok(end)

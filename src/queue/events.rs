@@ -207,12 +207,13 @@ fn note_before(c: &Connection, event: &Event) -> Result<()> {
     Ok(())
 }
 
-/// Tells whether an intent comes after the push it announces: nobody waits for it, so it may be overtaken.
+/// Tells whether an intent comes after the push it announces, or after a later one: nobody waits for it.
 fn is_confirmed(c: &Connection, intent: &Event) -> Result<bool> {
-    let mut statement = c.prepare_cached("SELECT 1 FROM tip WHERE repo_id = ?1 AND ref = ?2 AND oid = ?3")?;
+    let sql = "SELECT 1 FROM tip WHERE repo_id = ?1 AND ref = ?2 AND (oid = ?3 OR (version > 0 AND at >= ?4))";
+    let mut statement = c.prepare_cached(sql)?;
     for update in &intent.updates {
         let id = update.new.map(|id| id.to_string()).unwrap_or_default();
-        if !statement.exists(params![intent.repository.id, update.name.as_bytes(), id])? {
+        if !statement.exists(params![intent.repository.id, update.name.as_bytes(), id, intent.at])? {
             return Ok(false);
         }
     }

@@ -115,6 +115,8 @@ async fn f02_a_push_confirms_its_intent_and_an_unconfirmed_one_is_told() {
     assert_eq!(story.queue.unconfirmed(NOW + 1).await.unwrap(), [""; 0]);
     story.queue.add(event(3, Kind::Intent, update(None, Some('a'))), 0, NOW).await.unwrap();
     assert_eq!(story.queue.unconfirmed(NOW + 1).await.unwrap(), [""; 0], "an intent that was overtaken is confirmed");
+    story.queue.add(event(2, Kind::Intent, update(Some('a'), Some('b'))), 0, NOW).await.unwrap();
+    assert_eq!(story.queue.unconfirmed(NOW + 1).await.unwrap(), [""; 0], "also by a push that came after its own");
 }
 
 #[tokio::test]

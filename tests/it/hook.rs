@@ -335,6 +335,7 @@ fn f02_the_very_first_push_that_never_came_to_post_receive_is_found_too() {
     let clone = world.clone_of(&repository, "work");
     let first = clone.commit("ABC-1 unseen");
     push_to_dying_server(&repository, &clone, &first);
+    wait_until("the announcement is stored", || world.status()["queue"]["intents"] == 1);
     let Some(_daemon) = a_minute_later(&world, daemon) else { return };
     world.wait_for_owed("commit", &[&first]);
 }
