@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::show;
-use crate::sandbox::{Sandbox, SeedIssue, Settings};
+use crate::sandbox::{Sandbox, SeedIssue, SeedPerson, Settings};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -15,6 +15,9 @@ pub struct Arguments {
     /// Issues that exist: KEY or KEY=Summary; several are allowed
     #[arg(long = "issue", value_name = "KEY=SUMMARY")]
     issues: Vec<String>,
+    /// People that have an account: NAME=EMAIL; their token and their password are NAME-token and NAME-password
+    #[arg(long = "person", value_name = "NAME=EMAIL", default_values = ["agent=agent@example.org", "demo=demo@example.org"])]
+    people: Vec<String>,
     /// A file that keeps what was told over restarts
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
@@ -39,6 +42,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         client_id: arguments.client_id,
         client_secret,
         issues: arguments.issues.iter().map(|text| seed(text)).collect(),
+        people: arguments.people.iter().map(|text| person(text)).collect(),
         store: arguments.store,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -58,4 +62,18 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 pub fn seed(text: &str) -> SeedIssue {
     let (key, summary) = text.split_once('=').unwrap_or((text, "An issue to try with"));
     SeedIssue { key: key.to_owned(), summary: summary.to_owned(), status: "To Do".to_owned() }
+}
+
+fn person(text: &str) -> SeedPerson {
+    let (name, email) = text.split_once('=').unwrap_or((text, ""));
+    let mut letters = name.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    SeedPerson {
+        name: name.to_owned(),
+        email: Some(email.to_owned()),
+        display_name: Some(first.chain(letters).collect()),
+        token: Some(format!("{name}-token")),
+        password: Some(format!("{name}-password")),
+        ..SeedPerson::default()
+    }
 }

@@ -6,6 +6,7 @@
 //! ```json
 //! [
 //!   { "on": "bulk", "times": 1, "act": "apply_then_drop" },
+//!   { "on": "add_comment", "issue": "DEMO-1", "times": 1, "act": { "drop_then_apply": { "ms": 200 } } },
 //!   { "on": "any", "act": { "rate": { "reason": "jira-burst-based", "retry_after": "2" } } }
 //! ]
 //! ```
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use futures_util::{Stream, stream};
@@ -27,7 +28,9 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::devinfo::refuse;
+use super::door::{Door, issue_of};
 use super::line::Cut;
+use super::rest::{Named, Refusal};
 use super::state::Kind;
 
 /// More than this of a request is never kept, whatever the settings say.
@@ -43,22 +46,13 @@ const LOGIN: &str = "<!doctype html><title>Log in</title><form method=post><inpu
 #[serde(deny_unknown_fields)]
 pub(super) struct Rule {
     on: Door,
+    /// Only requests about this issue, as their address calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issue: Option<String>,
     /// How often; for ever if absent.
     #[serde(default)]
     times: Option<u32>,
     act: Act,
-}
-
-/// The groups of Jira's addresses a rule can name.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Door {
-    Any,
-    Bulk,
-    Delete,
-    Read,
-    Token,
-    Tenant,
 }
 
 /// What to do instead of answering properly.
@@ -87,6 +81,11 @@ enum Act {
     Delay { ms: u64 },
     /// Does what was asked and closes the connection without a byte.
     ApplyThenDrop,
+    /// Closes the connection without a byte, and does what was asked so much later, or when it is released.
+    DropThenApply {
+        #[serde(default)]
+        ms: Option<u64>,
+    },
     /// Closes the connection without a byte, having done nothing.
     Drop,
     /// Does what was asked and breaks off inside the answer's body.
@@ -117,6 +116,7 @@ pub(super) struct Doomed {
 /// A line in the log of requests.
 #[derive(Clone, Serialize)]
 pub(super) struct Entry {
+    pub(super) number: u64,
     pub(super) at: Timestamp,
     pub(super) method: String,
     pub(super) path: String,
@@ -124,6 +124,12 @@ pub(super) struct Entry {
     pub(super) query: Option<String>,
     /// Absent when the connection was closed without an answer.
     pub(super) status: Option<u16>,
+    /// What came of a request whose caller was never told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) applied: Option<u16>,
+    /// Whose credentials came with it, where it is of the platform.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) caller: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fault: Option<String>,
     pub(super) bytes: usize,
@@ -141,22 +147,6 @@ pub(super) struct Counts {
     pub(super) pull_requests: usize,
 }
 
-impl Door {
-    /// The door a request knocks at; pages and the switchboard have none.
-    fn of(method: &Method, path: &str) -> Option<Door> {
-        match path {
-            "/" => None,
-            _ if path.starts_with("/sandbox/") || path.starts_with("/browse/") => None,
-            "/oauth/token" => Some(Door::Token),
-            "/_edge/tenant_info" => Some(Door::Tenant),
-            _ if method == Method::DELETE => Some(Door::Delete),
-            _ if method == Method::POST && path.ends_with("/bulk") => Some(Door::Bulk),
-            _ if path.starts_with("/jira/") => Some(Door::Read),
-            _ => Some(Door::Any),
-        }
-    }
-}
-
 impl Act {
     fn name(&self) -> String {
         match json!(self) {
@@ -167,8 +157,9 @@ impl Act {
 }
 
 /// Takes the first rule that fits, and removes it once it is used up.
-fn take(rules: &mut Vec<Rule>, door: Door) -> Option<Act> {
-    let fits = |rule: &Rule| (rule.on == Door::Any || rule.on == door) && rule.times != Some(0);
+fn take(rules: &mut Vec<Rule>, door: Door, path: &str) -> Option<Act> {
+    let concerns = |rule: &Rule| rule.issue.is_none() || rule.issue.as_deref() == issue_of(path);
+    let fits = |rule: &Rule| rule.on.covers(door) && concerns(rule) && rule.times != Some(0);
     let at = rules.iter().position(fits)?;
     let act = rules[at].act.clone();
     if let Some(times) = &mut rules[at].times {
@@ -210,14 +201,17 @@ async fn answer(
 ) -> Option<Response> {
     let (act, most, at) = {
         let (mut world, now) = app.enter();
-        (take(&mut world.rules, door), world.tuning.max_body_bytes, now)
+        (take(&mut world.rules, door, request.uri().path()), world.tuning.max_body_bytes, now)
     };
     let mut entry = Entry {
+        number: 0,
         at,
         method: request.method().to_string(),
         path: request.uri().path().to_owned(),
         query: request.uri().query().map(str::to_owned),
         status: None,
+        applied: None,
+        caller: None,
         fault: act.as_ref().map(Act::name),
         bytes: length,
         counts: if door == Door::Bulk { Counts::of(&body) } else { Counts::default() },
@@ -225,32 +219,55 @@ async fn answer(
     if let Some(Act::FailEntities { ids, message }) = &act {
         request.extensions_mut().insert(Doomed { ids: ids.clone(), message: message.clone() });
     }
-    let proper = async {
+    let proper = async move {
         if length > most.min(BODY) {
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the data is too large, submit fewer entities");
+            return refuse_as(door, StatusCode::PAYLOAD_TOO_LARGE, "the data is too large, submit fewer entities");
         }
         next.run(request).await
     };
     let answer = match act {
-        Some(act) => act.perform(door, proper).await,
+        Some(Act::ApplyThenDrop) => {
+            entry.applied = Some(proper.await.status().as_u16());
+            None
+        }
+        Some(Act::DropThenApply { ms }) => {
+            let number = app.enter().0.note(entry);
+            tokio::spawn(later(app, ms, proper, number));
+            return None;
+        }
+        Some(act) => act.perform(door, entry.path.starts_with("/rest/api/2/"), proper).await,
         None => Some(proper.await),
     };
     entry.status = answer.as_ref().map(|answer| answer.status().as_u16());
+    entry.caller = answer.as_ref().and_then(|answer| answer.extensions().get()).map(|Named(name)| name.clone());
     app.enter().0.note(entry);
     answer
 }
 
+/// Does what was asked of a caller who is long gone: after a time, or when the switchboard releases it.
+fn later(app: App, ms: Option<u64>, proper: impl Future<Output = Response>, number: u64) -> impl Future<Output = ()> {
+    // From now on, not from when this is first looked at: a release that comes at once counts.
+    let mut released = app.releases.subscribe();
+    async move {
+        match ms {
+            Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+            None => drop(released.changed().await),
+        }
+        let status = proper.await.status().as_u16();
+        let (mut world, _) = app.enter();
+        if let Some(entry) = world.log.iter_mut().rev().find(|entry| entry.number == number) {
+            entry.applied = Some(status);
+        }
+    }
+}
+
 impl Act {
     /// Answers in the wrong way; nothing at all means that the connection is to be closed.
-    async fn perform(self, door: Door, proper: impl Future<Output = Response>) -> Option<Response> {
-        let fine = if matches!(door, Door::Bulk | Door::Delete) { StatusCode::ACCEPTED } else { StatusCode::OK };
+    async fn perform(self, door: Door, data_center: bool, proper: impl Future<Output = Response>) -> Option<Response> {
+        let fine = door.success();
         let json = [(header::CONTENT_TYPE, "application/json")];
         Some(match self {
-            Act::Drop => return None,
-            Act::ApplyThenDrop => {
-                proper.await;
-                return None;
-            }
+            Act::Drop | Act::ApplyThenDrop | Act::DropThenApply { .. } => return None,
             Act::FailEntities { .. } => proper.await,
             Act::Delay { ms } => {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
@@ -264,7 +281,8 @@ impl Act {
                 put(answer.headers_mut(), content_type.map(|kind| ("content-type".to_owned(), kind)));
                 answer
             }
-            Act::Rate { reason, retry_after, reset } => limited(reason, retry_after, reset),
+            Act::Rate { retry_after, .. } if data_center => empty_bucket(retry_after),
+            Act::Rate { reason, retry_after, reset } => limited(door, reason, retry_after, reset),
             Act::Garbage => (fine, json, noise()).into_response(),
             Act::HtmlLogin => Html(LOGIN).into_response(),
             Act::Huge { bytes } => (fine, json, Body::from_stream(filler(bytes))).into_response(),
@@ -322,8 +340,8 @@ fn hang_up(cut: Option<Cut>) -> Response {
 }
 
 /// Refuses as Jira's limiters do; the headers that tell how long to wait come only if ordered.
-fn limited(reason: String, retry_after: Option<String>, reset: Option<String>) -> Response {
-    let mut answer = refuse(StatusCode::TOO_MANY_REQUESTS, "rate limit exceeded");
+fn limited(door: Door, reason: String, retry_after: Option<String>, reset: Option<String>) -> Response {
+    let mut answer = refuse_as(door, StatusCode::TOO_MANY_REQUESTS, "rate limit exceeded");
     let headers = [
         ("ratelimit-reason", Some(reason)),
         ("x-ratelimit-limit", Some("100".into())),
@@ -335,6 +353,25 @@ fn limited(reason: String, retry_after: Option<String>, reset: Option<String>) -
     let headers = headers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     put(answer.headers_mut(), headers);
     answer
+}
+
+/// Refuses as Data Center does, whose one limiter is a bucket that is filled again bit by bit.
+fn empty_bucket(retry_after: Option<String>) -> Response {
+    let mut answer = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded.").into_response();
+    let headers = [
+        ("x-ratelimit-limit", Some("60".to_owned())),
+        ("x-ratelimit-remaining", Some("0".into())),
+        ("x-ratelimit-interval-seconds", Some("60".into())),
+        ("x-ratelimit-fillrate", Some("60".into())),
+        ("retry-after", retry_after),
+    ];
+    put(answer.headers_mut(), headers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    answer
+}
+
+/// Refuses in the words of the API behind a door.
+fn refuse_as(door: Door, status: StatusCode, message: &str) -> Response {
+    if door.is_platform() { Refusal::new(status, message).into_response() } else { refuse(status, message) }
 }
 
 fn status(code: u16) -> StatusCode {

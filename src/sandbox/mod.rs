@@ -1,23 +1,39 @@
 //! A Jira to try with: it keeps state, shows an issue with its Development panel, and misbehaves when told to.
 //!
 //! One server on one loopback address plays the three hosts of Jira Cloud that a sender talks to: the site
-//! (`/_edge/tenant_info`), the token endpoint (`/oauth/token`) and the gateway (`/jira/devinfo/…`). People look at
-//! `/` and `/browse/KEY`; tests and demonstrations pull the strings under `/sandbox/`.
+//! (`/_edge/tenant_info`, `/rest/api/3/…`), the token endpoint (`/oauth/token`) and the gateway (`/jira/devinfo/…`,
+//! `/ex/jira/…`); and beside it a Data Center with the same issues and people (`/rest/api/2/…`). People look at `/` and
+//! `/browse/KEY`; tests and demonstrations pull the strings under `/sandbox/`.
 //!
-//! A sandbox lives from [`serve`] or [`Sandbox::start`] until it is told to stop. With a store its issues, repositories
-//! and triggers live on in a file, written once a second and at the end; tokens, rules and the log of requests do not.
+//! A sandbox lives from [`serve`] or [`Sandbox::start`] until it is told to stop. With a store its issues, people and
+//! repositories live on in a file, written once a second and at the end; tokens, rules and the log of requests do not.
 //! Nothing is global, so any number of sandboxes run in one process.
 //!
 //! Where the real Jira's behaviour is known it is kept, down to what is silently ignored. Where it is not, the sandbox
 //! takes the less convenient reading, so that a sender that pleases it has nothing to fear.
 
+mod adf; // documents, as Cloud writes text
+mod changelog; // what changed about an issue
+mod comments; // what is said about an issue
 mod devinfo; // what a sender tells
+mod door; // what a rule of misbehaviour can name
 mod fault; // what goes wrong on order
+mod issues; // how issues are found and shown
 mod line; // connections that can be cut
+mod links; // what an issue points to
 mod page; // what a person sees
+mod people; // who has an account
+mod permissions; // who may do what
+mod rest; // the platform's API: two flavours, and who is asking
 mod shape; // what is let in
+mod site; // what holds for all projects and for one
+mod smart; // orders that Jira carries out itself
 mod state; // what is remembered
 mod switchboard; // what a test can ask
+mod timetracking; // what a day of work is
+mod transitions; // from one status to another
+mod workflow; // where an issue can go
+mod worklogs; // who worked how long
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -39,6 +55,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+pub(crate) use people::SeedPerson;
+
 /// Requests the log remembers.
 const LOG: usize = 10_000;
 /// How often a changed state goes to its file.
@@ -54,6 +72,7 @@ pub(crate) struct Settings {
     pub(crate) client_id: String,
     pub(crate) client_secret: String,
     pub(crate) issues: Vec<SeedIssue>,
+    pub(crate) people: Vec<SeedPerson>,
     /// A JSON file that keeps the state over restarts.
     pub(crate) store: Option<PathBuf>,
 }
@@ -146,6 +165,8 @@ struct App {
     world: Arc<Mutex<World>>,
     clock: Clock,
     store: Option<PathBuf>,
+    /// Tells requests whose callers are gone that their time has come.
+    releases: Arc<watch::Sender<()>>,
 }
 
 /// Everything behind the lock.
@@ -154,6 +175,8 @@ struct World {
     tuning: Tuning,
     rules: Vec<fault::Rule>,
     log: VecDeque<fault::Entry>,
+    /// How many requests there were.
+    requests: u64,
     /// Each token and when it runs out.
     tokens: HashMap<String, Timestamp>,
     client_id: String,
@@ -168,18 +191,38 @@ struct Tuning {
     token_seconds: u32,
     visible_after_ms: u32,
     max_body_bytes: usize,
+    /// Whether Data Center takes Basic; its newest versions do not unless told to.
+    basic: bool,
+    /// Whether a search by mail address finds those who hide theirs.
+    hidden_mail_matches: bool,
+    /// Whether a list of comments comes with their properties where that is asked for.
+    comment_properties: bool,
 }
 
 impl Default for Tuning {
     fn default() -> Tuning {
         // Jira publishes no limit in bytes; this one is small enough to be met and large enough for a full request.
-        Tuning { token_seconds: 900, visible_after_ms: 50, max_body_bytes: 5 << 20 }
+        Tuning {
+            token_seconds: 900,
+            visible_after_ms: 50,
+            max_body_bytes: 5 << 20,
+            basic: true,
+            hidden_mail_matches: true,
+            comment_properties: true,
+        }
     }
 }
 
 impl App {
     fn open(settings: Settings, clock: Clock) -> Result<App, Error> {
-        let state = state::State::open(settings.store.as_deref(), &settings.issues)?;
+        let mut state = state::State::open(settings.store.as_deref())?;
+        let known: Vec<String> = state.issues.keys().chain(state.moved.keys()).cloned().collect();
+        settings
+            .issues
+            .into_iter()
+            .filter(|seed| !known.contains(&seed.key))
+            .for_each(|seed| state.seed(seed, clock()));
+        settings.people.into_iter().for_each(|seed| state.put_person(seed));
         // The same credentials find the same site again after a restart.
         let cloud_id = Uuid::new_v5(&Uuid::NAMESPACE_URL, settings.client_id.as_bytes()).to_string();
         let world = World {
@@ -187,13 +230,15 @@ impl App {
             tuning: Tuning::default(),
             rules: Vec::new(),
             log: VecDeque::new(),
+            requests: 0,
             tokens: HashMap::new(),
             client_id: settings.client_id,
             client_secret: settings.client_secret,
             cloud_id,
             unsaved: false,
         };
-        Ok(App { world: Arc::new(Mutex::new(world)), clock, store: settings.store })
+        let releases = Arc::new(watch::Sender::new(()));
+        Ok(App { world: Arc::new(Mutex::new(world)), clock, store: settings.store, releases })
     }
 
     /// Enters the world as it is now: what was due has taken place.
@@ -203,6 +248,13 @@ impl App {
         if world.state.settle(now) {
             world.unsaved = true;
         }
+        (world, now)
+    }
+
+    /// Enters the world to change it.
+    fn change(&self) -> (MutexGuard<'_, World>, Timestamp) {
+        let (mut world, now) = self.enter();
+        world.unsaved = true;
         (world, now)
     }
 
@@ -239,11 +291,15 @@ impl World {
         self.state.settle(now);
     }
 
-    fn note(&mut self, entry: fault::Entry) {
+    /// Logs a request, and gives the number it has there.
+    fn note(&mut self, mut entry: fault::Entry) -> u64 {
         if self.log.len() == LOG {
             self.log.pop_front();
         }
+        self.requests += 1;
+        entry.number = self.requests;
         self.log.push_back(entry);
+        self.requests
     }
 }
 
@@ -252,6 +308,7 @@ fn router(app: App) -> Router {
         .route("/_edge/tenant_info", get(tenant))
         .route("/oauth/token", post(token))
         .merge(devinfo::routes(&app))
+        .merge(rest::routes(&app))
         .merge(switchboard::routes())
         .merge(page::routes())
         // Sizes are judged by the settings, with Jira's own answer.

@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 
-use super::state::{Activity, Entity, Issue, Kind, Repository, Trigger};
+use super::issues::Issue;
+use super::smart::Trigger;
+use super::state::{Activity, Entity, Kind, Repository};
 use super::{App, World};
 
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \

@@ -1,4 +1,4 @@
-//! What the sandbox remembers: issues, repositories with their entities, and the Smart Commits Jira would have run.
+//! What the sandbox remembers: issues, people, projects, and repositories with their entities.
 //!
 //! Accepting and storing are two steps, as in Jira: a change is [planned](State::plan) for a time and
 //! [takes place](State::settle) once that time has come. Stored data is replaced only by a strictly greater sequence
@@ -11,29 +11,35 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Error, SeedIssue, shape};
+use super::Error;
+use super::issues::Issue;
+use super::people::Person;
+use super::site::{Limits, Project};
+use super::smart::{Read, Trigger};
+use super::timetracking::TimeTracking;
 
 /// Entities a read of one repository gives at most.
 const SHOWN: usize = 400;
 
 /// Everything that outlives a restart.
 #[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct State {
     pub(super) issues: BTreeMap<String, Issue>,
+    /// The keys that issues had before they moved, and the ids of those issues.
+    pub(super) moved: BTreeMap<String, u64>,
+    pub(super) projects: BTreeMap<String, Project>,
+    pub(super) people: BTreeMap<String, Person>,
+    pub(super) time: TimeTracking,
+    pub(super) limits: Limits,
     pub(super) repositories: BTreeMap<String, Repository>,
-    /// What Jira's own Smart Commit engine would have done, oldest first.
+    /// What Jira's own Smart Commit engine did or could not do, oldest first.
     pub(super) triggers: Vec<Trigger>,
     /// Up to which number each thing was deleted: a repository's id, or `repository/kind/entity`.
     removed: BTreeMap<String, i64>,
     pending: VecDeque<Pending>,
-}
-
-/// An issue as far as the Development panel needs one.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Issue {
-    pub(super) id: u64,
-    pub(super) summary: String,
-    pub(super) status: String,
+    /// The number of the latest person, comment, worklog, change or link.
+    last_id: u64,
 }
 
 /// A repository's own fields and the entities held for it.
@@ -73,16 +79,6 @@ pub(super) enum Kind {
     Commit,
     Branch,
     PullRequest,
-}
-
-/// One command for one issue that Jira would have carried out, had it been Jira.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Trigger {
-    pub(super) repository: String,
-    pub(super) commit: String,
-    pub(super) key: String,
-    pub(super) command: String,
-    pub(super) at: Timestamp,
 }
 
 /// A change that was accepted.
@@ -186,28 +182,42 @@ impl Repository {
 }
 
 impl State {
-    /// Reads the state a former run left behind, or starts afresh.
-    pub(super) fn open(store: Option<&Path>, seeds: &[SeedIssue]) -> Result<State, Error> {
-        let mut state = match store {
+    /// Reads the state a former run left behind, if there was one.
+    pub(super) fn open(store: Option<&Path>) -> Result<State, Error> {
+        let mut state: State = match store {
             Some(path) if path.exists() => {
                 let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
                 serde_json::from_slice(&bytes).map_err(|source| Error::Damaged { path: path.into(), source })?
             }
             _ => State::default(),
         };
-        for seed in seeds {
-            if !state.issues.contains_key(&seed.key) {
-                state.put_issue(seed.key.clone(), seed.summary.clone(), seed.status.clone());
-            }
+        // A state of before there were projects has issues alone.
+        let keys: Vec<(String, String)> =
+            state.issues.iter().map(|(key, issue)| (key.clone(), issue.status.clone())).collect();
+        for (key, status) in keys {
+            state.project_mut(super::issues::project_of(&key)).workflow.know(&status);
         }
         Ok(state)
     }
 
-    /// Creates an issue, or gives an existing one a new summary and status.
-    pub(super) fn put_issue(&mut self, key: String, summary: String, status: String) {
-        let next = self.issues.values().map(|issue| issue.id + 1).max().unwrap_or(10_000);
-        let id = self.issues.get(&key).map_or(next, |issue| issue.id);
-        self.issues.insert(key, Issue { id, summary, status });
+    /// Gives an id that nothing else has or had.
+    pub(super) fn take_id(&mut self) -> u64 {
+        self.last_id = self.last_id.max(10_000) + 1;
+        self.last_id
+    }
+
+    /// Lets what is held for an issue follow it to another key.
+    pub(super) fn rename_key(&mut self, from: &str, to: &str) {
+        for repository in self.repositories.values_mut() {
+            for kind in Kind::ALL {
+                let keys = repository.of_mut(kind).values_mut().flat_map(|entity| entity.keys.iter_mut());
+                keys.filter(|key| *key == from).for_each(|key| to.clone_into(key));
+            }
+        }
+        self.triggers
+            .iter_mut()
+            .filter(|trigger| trigger.key == from)
+            .for_each(|trigger| to.clone_into(&mut trigger.key));
     }
 
     /// Resolves a key in any case, or an id, to the key of an issue that exists.
@@ -277,6 +287,7 @@ impl State {
     }
 
     fn store(&mut self, submission: Submission, at: Timestamp) {
+        let mut read = Vec::new();
         for incoming in submission.repositories {
             let floor = self.removed.get(&incoming.id).copied().unwrap_or(i64::MIN);
             let held = match self.repositories.get_mut(&incoming.id) {
@@ -297,19 +308,12 @@ impl State {
                 }
                 // A commit Jira already holds starts nothing, however often it comes again.
                 if submission.fires && kind == Kind::Commit && stored.is_none() {
-                    let message = entity.data["message"].as_str().unwrap_or_default();
-                    let commands = commands(message).into_iter().filter(|(key, _)| self.issues.contains_key(key));
-                    self.triggers.extend(commands.map(|(key, command)| Trigger {
-                        repository: incoming.id.clone(),
-                        commit: id.clone(),
-                        key,
-                        command,
-                        at,
-                    }));
+                    read.push(Read { repository: incoming.id.clone(), id: id.clone(), data: entity.data.clone() });
                 }
                 held.of_mut(kind).insert(id, entity);
             }
         }
+        read.iter().for_each(|commit| self.carry_out(commit, at));
     }
 
     fn remove_repository(&mut self, id: &str, upto: Option<i64>) {
@@ -378,55 +382,4 @@ impl Entity {
 fn place(repository: &str, kind: Kind, id: &str) -> String {
     // Neither id can hold a slash.
     format!("{repository}/{}/{id}", kind.singular())
-}
-
-/// Finds the commands of a message: on each line the keys before the first `#word`, and every `#word` with its text.
-///
-/// This is a rough reading, made to notice that something would run twice, not to rival the real grammar.
-fn commands(message: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for line in message.lines() {
-        let mut starts: Vec<usize> = line.match_indices('#').map(|(at, _)| at).filter(|at| opens(line, *at)).collect();
-        let Some(first) = starts.first().copied() else { continue };
-        starts.push(line.len());
-        let words = line[..first].split(|c: char| c.is_whitespace() || ",;:()[]".contains(c));
-        for key in words.filter(|word| shape::is_key(word) && !word.chars().any(char::is_lowercase)) {
-            let texts = starts.windows(2).map(|ends| line[ends[0]..ends[1]].trim());
-            found.extend(texts.map(|text| (key.to_owned(), text.to_owned())));
-        }
-    }
-    found
-}
-
-fn opens(line: &str, at: usize) -> bool {
-    let before = line[..at].chars().next_back();
-    let after = line[at + 1..].chars().next();
-    before.is_none_or(char::is_whitespace) && after.is_some_and(char::is_alphabetic)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(message: &str, expected: &[(&str, &str)]) {
-        let expected: Vec<_> = expected.iter().map(|(key, command)| (key.to_string(), command.to_string())).collect();
-        assert_eq!(commands(message), expected, "{message}");
-    }
-
-    #[test]
-    fn every_key_before_the_first_command_gets_every_command_of_its_line() {
-        check(
-            "DEMO-1 DEMO-2 #time 2h #comment done",
-            &[("DEMO-1", "#time 2h"), ("DEMO-1", "#comment done"), ("DEMO-2", "#time 2h"), ("DEMO-2", "#comment done")],
-        );
-        check("fix\n\nDEMO-1 #close\nDEMO-2 #done", &[("DEMO-1", "#close"), ("DEMO-2", "#done")]);
-    }
-
-    #[test]
-    fn a_number_sign_that_opens_no_word_is_no_command() {
-        check("DEMO-1 see #42 and a#b", &[]);
-        check("no key #close", &[]);
-        check("demo-1 #close", &[]);
-    }
 }

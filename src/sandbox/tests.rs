@@ -9,6 +9,14 @@ use tower::ServiceExt;
 
 use super::*;
 
+mod comments;
+mod issues;
+mod misbehaviour;
+mod people;
+mod smart;
+mod transitions;
+mod worklogs;
+
 const START: i64 = 1_800_000_000_000;
 
 /// A sandbox without a network, its clock, and a token for it.
@@ -30,6 +38,7 @@ impl Bench {
             client_id: "id".into(),
             client_secret: "secret".into(),
             issues: vec![issue("DEMO-1"), issue("DEMO-2")],
+            people: ["ada", "bob"].map(person).into(),
             store,
         };
         let clock = Arc::new(AtomicI64::new(START));
@@ -117,6 +126,94 @@ impl Bench {
         let bytes = to_bytes(answer.into_body(), usize::MAX).await.expect("a page");
         String::from_utf8(bytes.into()).expect("a page is text")
     }
+}
+
+/// One who calls the platform's API.
+struct Client<'b> {
+    bench: &'b Bench,
+    base: String,
+    /// Nothing for an anonymous one.
+    authorization: Option<String>,
+}
+
+impl Bench {
+    fn cloud(&self, name: &str) -> Client<'_> {
+        let authorization = Some(basic(&format!("{name}@example.com:{name}-token")));
+        Client { bench: self, base: "/rest/api/3".into(), authorization }
+    }
+
+    fn data_center(&self, name: &str) -> Client<'_> {
+        Client { bench: self, base: "/rest/api/2".into(), authorization: Some(format!("Bearer {name}-token")) }
+    }
+
+    /// Pulls a string of the switchboard.
+    async fn pull(&self, path: &str, body: Value) {
+        let (status, answer) = self.call("POST", &format!("/sandbox/{path}"), Some(body)).await;
+        assert!((200..300).contains(&status), "{path}: {status} {answer}");
+    }
+
+    /// All that happened to an issue.
+    async fn effects(&self, key: &str) -> Value {
+        self.call("GET", &format!("/sandbox/issues/{key}"), None).await.1
+    }
+}
+
+impl Client<'_> {
+    async fn response(&self, method: &str, path: &str, body: Option<Value>) -> axum::response::Response {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        let request = request.header("content-type", "application/json").body(body).expect("a request");
+        router(self.bench.app.clone()).oneshot(request).await.expect("a router never fails")
+    }
+
+    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let answer = self.response(method, path, body).await;
+        let status = answer.status().as_u16();
+        let bytes = to_bytes(answer.into_body(), usize::MAX).await.unwrap_or_default();
+        (status, serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        self.call("GET", path, None).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        self.call("POST", path, Some(body)).await
+    }
+}
+
+fn person(name: &str) -> SeedPerson {
+    SeedPerson {
+        name: name.into(),
+        email: Some(format!("{name}@example.com")),
+        display_name: Some(format!("{name} Example")),
+        token: Some(format!("{name}-token")),
+        password: Some(format!("{name}-password")),
+        ..SeedPerson::default()
+    }
+}
+
+/// Writes credentials as Basic does.
+fn basic(text: &str) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut written = String::from("Basic ");
+    for chunk in text.as_bytes().chunks(3) {
+        let bits = (0..3).fold(0_u32, |bits, at| bits << 8 | u32::from(chunk.get(at).copied().unwrap_or_default()));
+        for at in 0..4 {
+            let digit = char::from(DIGITS[(bits >> (18 - 6 * at) & 63) as usize]);
+            written.push(if at > chunk.len() { '=' } else { digit });
+        }
+    }
+    written
+}
+
+fn adf(text: &str) -> Value {
+    json!({ "type": "doc", "version": 1, "content": [
+        { "type": "paragraph", "content": [{ "type": "text", "text": text }] },
+    ] })
 }
 
 fn commit(id: &str, sequence: i64, message: &str) -> Value {
@@ -534,6 +631,7 @@ async fn state_outlives_a_restart_and_tokens_do_not() {
         client_id: String::new(),
         client_secret: String::new(),
         issues: Vec::new(),
+        people: Vec::new(),
         store: Some(store),
     };
     assert!(matches!(App::open(settings, Arc::new(Timestamp::now)), Err(Error::Damaged { .. })));
@@ -577,6 +675,7 @@ async fn a_dropped_connection_brings_not_one_byte_and_a_truncated_answer_not_the
         client_id: "id".into(),
         client_secret: "secret".into(),
         issues: Vec::new(),
+        people: Vec::new(),
         store: None,
     };
     let sandbox = Sandbox::start(settings).await.expect("a free port");
@@ -601,6 +700,7 @@ async fn only_loopback_is_listened_on() {
         client_id: String::new(),
         client_secret: String::new(),
         issues: Vec::new(),
+        people: Vec::new(),
         store: None,
     };
     let refused = serve(settings, listener, async {}).await.expect_err("not loopback");
