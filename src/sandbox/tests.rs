@@ -12,6 +12,7 @@ use super::*;
 mod comments;
 mod issues;
 mod misbehaviour;
+mod page;
 mod people;
 mod smart;
 mod transitions;
@@ -635,20 +636,6 @@ async fn state_outlives_a_restart_and_tokens_do_not() {
         store: Some(store),
     };
     assert!(matches!(App::open(settings, Arc::new(Timestamp::now)), Err(Error::Damaged { .. })));
-}
-
-#[tokio::test]
-async fn a_page_shows_what_is_held_and_escapes_it() {
-    let bench = Bench::new().await;
-    assert!(bench.page("/browse/DEMO-1").await.contains("Nothing yet"));
-    bench.store(body(1, [commit("c1", 1, "DEMO-1 <script>alert(1)</script>")])).await;
-    let page = bench.page("/browse/DEMO-1").await;
-    assert!(page.contains("DEMO-1 &lt;script&gt;alert(1)") && !page.contains("<script"));
-    assert!(bench.page("/").await.contains("A &lt;summary&gt;"));
-    assert!(bench.page("/browse/NO-1").await.contains("No such issue"));
-    let answer = bench.response("GET", "/", "text/plain", Vec::new()).await;
-    let policy = answer.headers()["content-security-policy"].to_str().expect("text");
-    assert!(policy.starts_with("default-src 'none'; style-src 'self'"));
 }
 
 /// Sends one raw request to a running sandbox and gives every byte that came back before the end.
