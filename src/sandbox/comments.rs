@@ -376,7 +376,8 @@ async fn set(
     let properties = &mut world.state.issues.get_mut(&key).expect("it was just found").comments[at].properties;
     let before = properties.contains_key(&property);
     properties.append(&mut read);
-    Ok(if before { StatusCode::OK } else { StatusCode::CREATED }.into_response())
+    let status = if before { StatusCode::OK } else { StatusCode::CREATED };
+    Ok(if caller.is_cloud() { (status, Json(json!({}))).into_response() } else { status.into_response() })
 }
 
 /// Reads the text of a comment, which cannot be empty.

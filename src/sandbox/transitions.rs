@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{Path, Query, State as From};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -188,7 +188,8 @@ async fn perform(
         commit: None,
     };
     world.state.transit(&key, caller.person()?, order, now)?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    // An answer without a body, and a type for it all the same.
+    Ok((StatusCode::NO_CONTENT, [(header::CONTENT_TYPE, "application/json")]).into_response())
 }
 
 /// Refuses a transition that is not offered; Data Center breaks over an id that its workflow has not.

@@ -14,18 +14,23 @@ use crate::harness::{Process, Repository, World, shown, wait_until, wait_until_o
 use crate::jira::{SITE, TOP, commits, owed, rests, world};
 
 /// A checking proxy before a world's sandbox.
-struct Prism {
+pub struct Prism {
     address: String,
     log: std::path::PathBuf,
     _process: Process,
 }
 
 impl Prism {
-    /// Starts one, if it and the description are there.
+    /// Starts one for development information.
     fn start(world: &World) -> Option<Prism> {
+        Prism::with(world, "jira-devops-gateway.derived.openapi.json")
+    }
+
+    /// Starts one that checks against this description, if both are there.
+    pub fn with(world: &World, description: &str) -> Option<Prism> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let program = root.join("target/prism/node_modules/.bin/prism");
-        let description = root.join("../shared/specs/jira-devops-gateway.derived.openapi.json");
+        let description = root.join("../shared/specs").join(description);
         if !has("node") || missing(&program) || missing(&description) {
             return None;
         }
@@ -41,13 +46,16 @@ impl Prism {
         Some(prism)
     }
 
-    fn said(&self) -> String {
+    pub fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// The lines in which it complains.
-    fn complaints(&self) -> Vec<String> {
-        let complains = |line: &&str| line.contains("error") || line.contains("iolation") || line.contains("warn");
+    pub fn complaints(&self) -> Vec<String> {
+        // At its start it lists what it knows with made-up values, in which any word may stand.
+        let complains = |line: &&str| {
+            !line.contains("[CLI]") && ["error", "iolation", "warn"].iter().any(|word| line.contains(word))
+        };
         self.said().lines().filter(complains).map(str::to_owned).collect()
     }
 
@@ -65,16 +73,21 @@ impl Prism {
     }
 
     /// Asks with a JSON body and gives the whole answer.
-    fn ask(&self, head: &str, body: &Value) -> String {
-        let body = body.to_string();
-        let mut line = TcpStream::connect(&self.address).unwrap();
-        let length = body.len();
-        let fields = "Host: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length";
-        line.write_all(format!("{head}\r\n{fields}: {length}\r\n\r\n{body}").as_bytes()).unwrap();
-        let mut answer = String::new();
-        line.read_to_string(&mut answer).unwrap();
-        answer
+    pub fn ask(&self, head: &str, body: &Value) -> String {
+        ask(&self.address, head, body)
     }
+}
+
+/// Asks whoever listens there with a JSON body, none if it is null, and gives the whole answer.
+pub fn ask(address: &str, head: &str, body: &Value) -> String {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let mut line = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    let fields = "Host: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length";
+    line.write_all(format!("{head}\r\n{fields}: {length}\r\n\r\n{body}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    line.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 const WEB: &str = r#"

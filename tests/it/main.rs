@@ -15,6 +15,7 @@ mod hook;
 mod jira;
 mod network;
 mod operations;
+mod platform;
 mod process;
 mod push;
 mod repositories;
