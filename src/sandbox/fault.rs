@@ -17,7 +17,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, Request, State as From};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
@@ -26,12 +26,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::App;
 use super::devinfo::refuse;
 use super::door::{Door, issue_of};
 use super::line::Cut;
 use super::rest::{Named, Refusal};
-use super::state::Kind;
+use super::state::{Kind, State};
+use super::{App, World};
 
 /// More than this of a request is never kept, whatever the settings say.
 const BODY: usize = 64 << 20;
@@ -46,7 +46,7 @@ const LOGIN: &str = "<!doctype html><title>Log in</title><form method=post><inpu
 #[serde(deny_unknown_fields)]
 pub(super) struct Rule {
     on: Door,
-    /// Only requests about this issue, as their address calls it.
+    /// Only requests about this issue, by whatever key or id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     issue: Option<String>,
     /// How often; for ever if absent.
@@ -157,8 +157,12 @@ impl Act {
 }
 
 /// Takes the first rule that fits, and removes it once it is used up.
-fn take(rules: &mut Vec<Rule>, door: Door, path: &str) -> Option<Act> {
-    let concerns = |rule: &Rule| rule.issue.is_none() || rule.issue.as_deref() == issue_of(path);
+fn take(rules: &mut Vec<Rule>, state: &State, door: Door, path: &str) -> Option<Act> {
+    let about = issue_of(path).and_then(|issue| state.find(issue));
+    let concerns = |rule: &Rule| match &rule.issue {
+        Some(issue) => about.is_some() && state.find(issue) == about,
+        None => true,
+    };
     let fits = |rule: &Rule| rule.on.covers(door) && concerns(rule) && rule.times != Some(0);
     let at = rules.iter().position(fits)?;
     let act = rules[at].act.clone();
@@ -172,7 +176,7 @@ fn take(rules: &mut Vec<Rule>, door: Door, path: &str) -> Option<Act> {
 }
 
 /// Lets a request through to Jira, or does to it what a rule says; either way it is logged.
-pub(super) async fn misbehave(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(super) async fn misbehave(From(app): From<App>, request: Request, next: Next) -> Response {
     let Some(door) = Door::of(request.method(), request.uri().path()) else {
         return next.run(request).await;
     };
@@ -201,7 +205,8 @@ async fn answer(
 ) -> Option<Response> {
     let (act, most, at) = {
         let (mut world, now) = app.enter();
-        (take(&mut world.rules, door, request.uri().path()), world.tuning.max_body_bytes, now)
+        let World { rules, state, tuning, .. } = &mut *world;
+        (take(rules, state, door, request.uri().path()), tuning.max_body_bytes, now)
     };
     let mut entry = Entry {
         number: 0,
@@ -238,9 +243,19 @@ async fn answer(
         Some(act) => act.perform(door, entry.path.starts_with("/rest/api/2/"), proper).await,
         None => Some(proper.await),
     };
+    let answer = answer.map(|answer| dated(answer, app.enter().1));
     entry.status = answer.as_ref().map(|answer| answer.status().as_u16());
     entry.caller = answer.as_ref().and_then(|answer| answer.extensions().get()).map(|Named(name)| name.clone());
     app.enter().0.note(entry);
+    answer
+}
+
+/// Says what time it is here: not always what it is elsewhere.
+fn dated(mut answer: Response, now: Timestamp) -> Response {
+    let date = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if !answer.headers().contains_key(header::DATE) {
+        put(answer.headers_mut(), [("date".to_owned(), date)]);
+    }
     answer
 }
 

@@ -1,4 +1,4 @@
-//! Misbehaviour of the platform's API: the same rules, other doors.
+//! Misbehaviour to order, of development information and of the platform's API.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn count(effects: &Value) -> Option<usize> {
 async fn f51_a_rule_waits_at_its_door_and_for_its_issue() {
     let bench = Bench::new().await;
     let rate = json!({ "rate": { "reason": "jira-per-issue-on-write", "retry_after": "2" } });
-    bench.fault(json!([{ "on": "write", "issue": "DEMO-1", "times": 2, "act": rate }])).await;
+    bench.fault(json!([{ "on": "write", "issue": "10000", "times": 2, "act": rate }])).await;
     let (cloud, server) = (bench.cloud("ada"), bench.data_center("ada"));
     assert_eq!(cloud.post("/issue/DEMO-2/comment", json!({ "body": adf("x") })).await.0, 201);
     assert_eq!(cloud.get(COMMENTS).await.0, 200);
@@ -110,18 +110,116 @@ async fn the_log_says_whose_credentials_came_and_holds_none() {
 }
 
 #[tokio::test]
-async fn issues_and_people_outlive_a_restart_and_an_older_state_is_read() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let store = folder.path().join("jira.json");
-    let before = Bench::with(Some(store.clone())).await;
-    before.cloud("ada").post(COMMENTS, json!({ "body": adf("kept") })).await;
-    before.pull("issues/DEMO-1/move", json!({ "to": "OTHER-1" })).await;
-    before.app.save().expect("the folder is writable");
-    let after = Bench::with(Some(store.clone())).await;
-    assert_eq!(after.cloud("ada").get("/issue/DEMO-1").await.1["fields"]["comment"]["total"], 1);
-    let issue = json!({ "id": 10_000, "summary": "old", "status": "Waiting" });
-    let old = json!({ "issues": { "OLD-1": issue }, "repositories": {}, "triggers": [], "removed": {}, "pending": [] });
-    std::fs::write(&store, old.to_string()).expect("the folder is writable");
-    let read = Bench::with(Some(store)).await;
-    assert_eq!(read.cloud("ada").get("/issue/OLD-1").await.1["fields"]["status"]["name"], "Waiting");
+async fn a_fault_is_used_up_and_then_all_is_well() {
+    let bench = Bench::new().await;
+    bench
+        .fault(json!([
+            { "on": "bulk", "times": 2, "act": { "status": { "code": 503, "headers": { "retry-after": "7" } } } },
+            { "on": "delete", "act": { "status": { "code": 500 } } },
+        ]))
+        .await;
+    for status in [503, 503, 202] {
+        assert_eq!(bench.bulk(body(1, [commit("c1", 1, "DEMO-1")])).await.0, status);
+    }
+    assert_eq!(bench.delete("/repository/r1").await, 500);
+    assert_eq!(bench.call("DELETE", "/sandbox/faults", None).await.0, 204);
+    assert_eq!(bench.delete("/repository/r1").await, 202);
+}
+
+#[tokio::test]
+async fn a_rate_refusal_bears_the_headers_of_its_reason() {
+    let bench = Bench::new().await;
+    let rate = json!({ "reason": "jira-quota-global-based", "retry_after": "3", "reset": "2026-11-23T11:00:00Z" });
+    bench.fault(json!([{ "on": "any", "times": 1, "act": { "rate": rate } }])).await;
+    let answer = bench.response("GET", "/_edge/tenant_info", "text/plain", Vec::new()).await;
+    let header = |name: &str| answer.headers()[name].to_str().expect("text").to_owned();
+    assert_eq!(answer.status(), 429);
+    assert_eq!(header("ratelimit-reason"), "jira-quota-global-based");
+    assert_eq!((header("retry-after"), header("x-ratelimit-reset")), ("3".into(), "2026-11-23T11:00:00Z".into()));
+}
+
+#[tokio::test]
+async fn ordered_entities_fail_and_the_others_are_stored() {
+    let bench = Bench::new().await;
+    let act = json!({ "fail_entities": { "ids": ["c2"], "message": "try again" } });
+    bench.fault(json!([{ "on": "bulk", "times": 1, "act": act }])).await;
+    let answer = bench.store(body(1, [commit("c1", 1, "DEMO-1"), commit("c2", 1, "DEMO-1")])).await;
+    let failed = json!({ "commits": [{ "id": "c2", "errorMessages": [{ "message": "try again" }] }] });
+    assert_eq!(answer["failedDevinfoEntities"]["r1"], failed);
+    assert_eq!(bench.held().await["commits"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn odd_answers_are_as_odd_as_ordered() {
+    let bench = Bench::new().await;
+    for (act, status, kind, length) in [
+        (json!("garbage"), 202, "application/json", 4096),
+        (json!("html_login"), 200, "text/html; charset=utf-8", 87),
+        (json!({ "huge": { "bytes": 1_000_000 } }), 202, "application/json", 1_000_000),
+    ] {
+        bench.fault(json!([{ "on": "bulk", "times": 1, "act": act }])).await;
+        let path = format!("{}/bulk", bench.base());
+        let answer = bench.response("POST", &path, "application/json", b"{}".to_vec()).await;
+        assert_eq!(answer.status(), status, "{act}");
+        assert_eq!(answer.headers()["content-type"], kind, "{act}");
+        let bytes = to_bytes(answer.into_body(), usize::MAX).await.expect("a body");
+        assert!(bytes.len().abs_diff(length) < 20, "{act}: {}", bytes.len());
+        assert!(serde_json::from_slice::<Value>(&bytes).is_err(), "{act}");
+    }
+    assert_eq!(bench.state().await["pending"], 0);
+}
+
+#[tokio::test]
+async fn the_log_counts_what_came_and_holds_no_secret() {
+    let bench = Bench::new().await;
+    bench.store(body(1, [commit("c1", 1, "DEMO-1")])).await;
+    let state = bench.state().await;
+    let last = state["requests"].as_array().and_then(|log| log.last()).expect("an entry").clone();
+    assert_eq!((&last["method"], &last["status"]), (&json!("POST"), &json!(202)));
+    assert_eq!((&last["repositories"], &last["commits"], &last["branches"]), (&json!(1), &json!(1), &json!(0)));
+    let text = state.to_string();
+    assert!(!text.contains(&bench.token) && !text.contains("\"secret\""));
+}
+
+/// Sends one raw request to a running sandbox and gives every byte that came back before the end.
+async fn raw(address: SocketAddr, request: String) -> Vec<u8> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("the sandbox listens");
+    stream.write_all(request.as_bytes()).await.expect("the sandbox reads");
+    let mut bytes = Vec::new();
+    // A reset is as good an end as any here.
+    let _ = stream.read_to_end(&mut bytes).await;
+    bytes
+}
+
+fn post(path: &str, body: &Value) -> String {
+    let body = body.to_string();
+    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json");
+    format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+#[tokio::test]
+async fn a_dropped_connection_brings_not_one_byte_and_a_truncated_answer_not_the_last() {
+    let settings = Settings {
+        listen: ([127, 0, 0, 1], 0).into(),
+        client_id: "id".into(),
+        client_secret: "secret".into(),
+        issues: Vec::new(),
+        people: Vec::new(),
+        store: None,
+    };
+    let sandbox = Sandbox::start(settings).await.expect("a free port");
+    let order = json!({ "grant_type": "client_credentials", "client_id": "id", "client_secret": "secret" });
+    let late = json!({ "drop_then_apply": { "ms": 1 } });
+    let acts = [json!("drop"), json!("apply_then_drop"), late, json!({ "truncate": { "bytes": 5 } })];
+    let rules: Vec<_> = acts.map(|act| json!({ "on": "token", "times": 1, "act": act })).into();
+    assert!(raw(sandbox.address, post("/sandbox/faults", &json!(rules))).await.starts_with(b"HTTP/1.1 204"));
+    for _ in 0..3 {
+        assert_eq!(raw(sandbox.address, post("/oauth/token", &order)).await, b"");
+    }
+    let broken = String::from_utf8(raw(sandbox.address, post("/oauth/token", &order)).await).expect("text");
+    assert!(broken.starts_with("HTTP/1.1 200") && broken.ends_with("\r\n\r\n{\"acc"), "{broken}");
+    let whole = String::from_utf8(raw(sandbox.address, post("/oauth/token", &order)).await).expect("text");
+    assert!(whole.ends_with('}'), "{whole}");
+    sandbox.stop().await.expect("a calm end");
 }
