@@ -90,9 +90,10 @@ impl State {
         self.people.iter().find(|(_, person)| !token.is_empty() && person.token == token)
     }
 
-    /// The one active person with this mail address, as Jira's own Smart Commits look for the author.
+    /// The one active person who shows this mail address, as Jira's own Smart Commits look for the author.
     pub(super) fn person_by_email(&self, email: &str) -> Result<&str, &'static str> {
-        let same = |person: &Person| person.active && !email.is_empty() && person.email.eq_ignore_ascii_case(email);
+        let shows = |person: &Person| person.active && !person.email_hidden && !person.email.is_empty();
+        let same = |person: &Person| shows(person) && person.email.eq_ignore_ascii_case(email);
         let mut found = self.people.iter().filter(|(_, person)| same(person)).map(|(name, _)| name.as_str());
         match (found.next(), found.next()) {
             (Some(name), None) => Ok(name),

@@ -135,8 +135,8 @@ impl Refusal {
     }
 
     /// The reason in words.
-    pub(super) fn because(&self) -> &str {
-        self.messages.first().or(self.errors.first().map(|(_, message)| message)).map_or("", String::as_str)
+    pub(super) fn because(self) -> String {
+        self.messages.into_iter().chain(self.errors.into_iter().map(|(_, message)| message)).collect()
     }
 }
 

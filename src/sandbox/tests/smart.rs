@@ -75,10 +75,14 @@ async fn f13_an_author_who_is_nobody_or_not_the_only_one_orders_nothing() {
     bench.pull("people", json!({ "name": "twin", "email": "ADA@example.com" })).await;
     told(&bench, "c1", 1, "DEMO-1 #comment x", false).await;
     bench.pull("people", json!({ "name": "twin", "active": false })).await;
-    bench.pull("people", json!({ "name": "ada", "email": "other@example.com" })).await;
+    bench.pull("people", json!({ "name": "ada", "email_hidden": true })).await;
     told(&bench, "c2", 2, "DEMO-1 #comment x", false).await;
+    bench.pull("people", json!({ "name": "ada", "email_hidden": false })).await;
+    bench.pull("projects", json!({ "key": "DEMO", "type": "business" })).await;
+    told(&bench, "c3", 3, "DEMO-1 #comment x", false).await;
     let effects = bench.effects("DEMO-1").await;
     let because = |at: usize| effects["triggers"][at]["refused"].as_str().unwrap().to_owned();
     assert!(because(0).contains("more than one user") && because(1).contains("no user"), "{effects}");
+    assert!(because(2).contains("software projects only"), "{effects}");
     assert_eq!(effects["comments"], json!([]));
 }
