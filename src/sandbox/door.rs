@@ -117,7 +117,8 @@ impl Door {
         !matches!(self, Door::Any | Door::Bulk | Door::Delete | Door::Read | Door::Token | Door::Tenant)
     }
 
-    fn writes(self) -> bool {
+    /// Whether it changes an issue.
+    pub(super) fn writes(self) -> bool {
         use Door::{AddComment, AddWorklog, ChangeComment, ChangeWorklog, Link, Transition};
         matches!(self, AddComment | ChangeComment | AddWorklog | ChangeWorklog | Transition | Link)
     }

@@ -224,11 +224,15 @@ async fn answer(
     if let Some(Act::FailEntities { ids, message }) = &act {
         request.extensions_mut().insert(Doomed { ids: ids.clone(), message: message.clone() });
     }
+    let asked = app.clone();
     let proper = async move {
         if length > most.min(BODY) {
             return refuse_as(door, StatusCode::PAYLOAD_TOO_LARGE, "the data is too large, submit fewer entities");
         }
-        next.run(request).await
+        match too_fast(&asked, door, request.uri().path()) {
+            Some(refusal) => refusal,
+            None => next.run(request).await,
+        }
     };
     let answer = match act {
         Some(Act::ApplyThenDrop) => {
@@ -240,7 +244,7 @@ async fn answer(
             tokio::spawn(later(app, ms, proper, number));
             return None;
         }
-        Some(act) => act.perform(door, entry.path.starts_with("/rest/api/2/"), proper).await,
+        Some(act) => act.perform(door, is_data_center(&entry.path), proper).await,
         None => Some(proper.await),
     };
     let answer = answer.map(|answer| dated(answer, app.enter().1));
@@ -248,6 +252,22 @@ async fn answer(
     entry.caller = answer.as_ref().and_then(|answer| answer.extensions().get()).map(|Named(name)| name.clone());
     app.enter().0.note(entry);
     answer
+}
+
+/// Refuses a write to an issue that Cloud finds written to too often.
+fn too_fast(app: &App, door: Door, path: &str) -> Option<Response> {
+    if !door.writes() || is_data_center(path) {
+        return None;
+    }
+    let (mut world, now) = app.enter();
+    let World { state, tuning, pace, .. } = &mut *world;
+    let key = state.find(issue_of(path)?).filter(|_| tuning.paced)?;
+    let seconds = pace.count(state.issues[&key].id, now).err()?;
+    Some(limited(door, "jira-per-issue-on-write".into(), Some(seconds.to_string()), None))
+}
+
+fn is_data_center(path: &str) -> bool {
+    path.starts_with("/rest/api/2/")
 }
 
 /// Says what time it is here: not always what it is elsewhere.

@@ -21,6 +21,7 @@ mod fault; // what goes wrong on order
 mod issues; // how issues are found and shown
 mod line; // connections that can be cut
 mod links; // what an issue points to
+mod pace; // how fast an issue may be written to
 mod page; // what a person sees
 mod people; // who has an account
 mod permissions; // who may do what
@@ -177,6 +178,7 @@ struct World {
     log: VecDeque<fault::Entry>,
     /// How many requests there were.
     requests: u64,
+    pace: pace::Pace,
     /// Each token and when it runs out.
     tokens: HashMap<String, Timestamp>,
     client_id: String,
@@ -193,6 +195,8 @@ struct Tuning {
     max_body_bytes: usize,
     /// How far its clock is ahead of the true one.
     clock_offset_ms: i32,
+    /// Whether Cloud limits how fast an issue is written to.
+    paced: bool,
     /// Whether Data Center takes Basic; its newest versions do not unless told to.
     basic: bool,
     /// Whether a search by mail address finds those who hide theirs.
@@ -209,6 +213,7 @@ impl Default for Tuning {
             visible_after_ms: 50,
             max_body_bytes: 5 << 20,
             clock_offset_ms: 0,
+            paced: true,
             basic: true,
             hidden_mail_matches: true,
             comment_properties: true,
@@ -234,6 +239,7 @@ impl App {
             rules: Vec::new(),
             log: VecDeque::new(),
             requests: 0,
+            pace: pace::Pace::default(),
             tokens: HashMap::new(),
             client_id: settings.client_id,
             client_secret: settings.client_secret,

@@ -170,7 +170,7 @@ impl Page {
     pub(super) fn bean(self, list: Vec<Value>, usual: usize, most: usize) -> Value {
         let total = list.len();
         let (start, size, values) = self.of(list, usual, most);
-        let last = start + values.len() >= total;
+        let last = start.saturating_add(values.len()) >= total;
         json!({ "startAt": start, "maxResults": size, "total": total, "isLast": last, "values": values })
     }
 }

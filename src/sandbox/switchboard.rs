@@ -169,6 +169,7 @@ struct Change {
     visible_after_ms: Option<u32>,
     max_body_bytes: Option<usize>,
     clock_offset_ms: Option<i32>,
+    paced: Option<bool>,
     basic: Option<bool>,
     hidden_mail_matches: Option<bool>,
     comment_properties: Option<bool>,
@@ -184,6 +185,7 @@ async fn tune(State(app): State<App>, Json(change): Json<Change>) -> StatusCode 
     tuning.visible_after_ms = change.visible_after_ms.unwrap_or(tuning.visible_after_ms);
     tuning.max_body_bytes = change.max_body_bytes.unwrap_or(tuning.max_body_bytes);
     tuning.clock_offset_ms = change.clock_offset_ms.unwrap_or(tuning.clock_offset_ms);
+    tuning.paced = change.paced.unwrap_or(tuning.paced);
     tuning.basic = change.basic.unwrap_or(tuning.basic);
     tuning.hidden_mail_matches = change.hidden_mail_matches.unwrap_or(tuning.hidden_mail_matches);
     tuning.comment_properties = change.comment_properties.unwrap_or(tuning.comment_properties);

@@ -17,6 +17,8 @@ use super::{App, adf};
 
 /// Entries a page holds at most.
 const PAGE: usize = 5_000;
+/// Seconds of one entry; nobody works for three hundred years.
+const MOST: u64 = 10_000_000_000;
 
 /// One entry of work.
 #[derive(Clone, Serialize, Deserialize)]
@@ -83,6 +85,9 @@ impl State {
         }
         if adf::as_text(&draft.comment).chars().count() > LONGEST {
             return Err(Refusal::field("comment", format!("The text exceeds the limit of {LONGEST} characters.")));
+        }
+        if draft.seconds > MOST {
+            return Err(Refusal::field("timeLogged", "Invalid time duration entered."));
         }
         let id = self.take_id();
         let most = self.limits.worklogs;

@@ -106,7 +106,9 @@ impl Case<'_> {
             }
         };
         let mut name = item.field.clone();
-        name[..1].make_ascii_uppercase();
+        if let Some(first) = name.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
         html! { span.field { (name) } (side(&item.from)) span.quiet { "→" } (side(&item.to)) }
     }
 
@@ -186,7 +188,7 @@ impl Case<'_> {
             @if logged > 0 || left.is_some() {
                 section.card {
                     h2 { "Time" }
-                    progress value=(logged) max=(logged + left.unwrap_or_default()) {}
+                    progress value=(logged) max=(logged.saturating_add(left.unwrap_or_default())) {}
                     div.spread {
                         span { (self.state.time.pretty(logged)) " logged" }
                         @if let Some(left) = left { span.quiet { (self.state.time.pretty(left)) " left" } }

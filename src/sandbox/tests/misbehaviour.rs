@@ -39,6 +39,56 @@ async fn f51_a_rule_waits_at_its_door_and_for_its_issue() {
 }
 
 #[tokio::test]
+async fn f51_an_issue_that_is_written_to_too_fast_wants_a_rest() {
+    let bench = Bench::new().await;
+    let (cloud, server) = (bench.cloud("ada"), bench.data_center("ada"));
+    for _ in 0..20 {
+        assert_eq!(cloud.post(COMMENTS, json!({ "body": adf("x") })).await.0, 201);
+    }
+    let answer = cloud.response("POST", "/issue/10000/comment", Some(json!({ "body": adf("x") }))).await;
+    assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (429, &"2".parse().unwrap()));
+    assert_eq!(answer.headers()["ratelimit-reason"], "jira-per-issue-on-write");
+    assert_eq!(cloud.get(COMMENTS).await.0, 200);
+    assert_eq!(server.post(COMMENTS, json!({ "body": "x" })).await.0, 201);
+    bench.pull("settings", json!({ "paced": false })).await;
+    assert_eq!(cloud.post(COMMENTS, json!({ "body": adf("x") })).await.0, 201);
+    bench.pull("settings", json!({ "paced": true })).await;
+    bench.pass(2_000);
+    assert_eq!(cloud.post(COMMENTS, json!({ "body": adf("x") })).await.0, 201);
+}
+
+#[tokio::test]
+async fn whatever_is_sent_there_is_an_answer() {
+    let bench = Bench::new().await;
+    bench.pull("settings", json!({ "paced": false })).await;
+    let odd = [json!(null), json!(7), json!("x"), json!([]), json!([[{}]]), json!({}), json!({ "type": "doc" })];
+    let mut bodies = odd.to_vec();
+    for field in ["body", "comment", "properties", "transition", "fields", "update", "historyMetadata", "object", "ids"]
+    {
+        bodies.extend(odd[1..].iter().step_by(2).map(|value| json!({ field: value, "transition": { "id": "41" } })));
+    }
+    for seconds in [json!(u64::MAX), json!(i64::MAX), json!(-1), json!(60.5)] {
+        bodies.push(json!({ "timeSpentSeconds": seconds, "started": "2027-01-15T08:00:00.000+0000" }));
+    }
+    let paths = ["comment", "worklog?adjustEstimate=manual&reduceBy=99999999w", "transitions", "remotelink"];
+    let mut calls: Vec<(&str, String)> = paths.map(|path| ("POST", format!("/issue/DEMO-1/{path}"))).into();
+    calls.extend(["/issue/bulkfetch", "/comment/list", "/search"].map(|path| ("POST", path.to_owned())));
+    calls.push(("PUT", "/comment/1/properties/x".into()));
+    for client in [bench.cloud("ada"), bench.data_center("ada")] {
+        for (method, path) in &calls {
+            for body in &bodies {
+                let (status, answer) = client.call(method, path, Some(body.clone())).await;
+                assert!(status < 500, "{method} {path} {body}: {status} {answer}");
+            }
+        }
+        let last = usize::MAX;
+        assert_eq!(client.get(&format!("/issue/DEMO-1/comment?startAt={last}")).await.0, 200);
+        assert!(client.get(&format!("/issue/DEMO-1/changelog?startAt={last}")).await.0 < 500);
+    }
+    assert!(bench.page("/browse/DEMO-1").await.contains("DEMO-1"));
+}
+
+#[tokio::test]
 async fn f47_what_is_applied_and_dropped_is_there_once() {
     let bench = Bench::new().await;
     bench.fault(json!([{ "on": "add_comment", "times": 1, "act": "apply_then_drop" }])).await;
