@@ -161,25 +161,27 @@ impl State {
         self.visible(caller, &key).map(|key| (key, at)).map_err(|_| missing())
     }
 
-    /// Finds a comment of this issue, to change it: only one's own, unless one may moderate.
-    fn own_comment(&self, caller: &Caller, issue: &str, id: &str) -> Result<(String, usize), Refusal> {
+    /// Finds a comment of this issue, to change it: only one's own, if one may do that, unless one may moderate.
+    fn own_comment(
+        &self,
+        caller: &Caller,
+        issue: &str,
+        id: &str,
+        what: Permission,
+    ) -> Result<(String, usize), Refusal> {
         let key = self.visible(caller, issue)?;
         let (of, at) = self.comment(caller, id)?;
         if of != key {
             return Err(Refusal::not_found(format!("Can not find a comment for the id: {id}.")));
         }
-        self.own(caller, &key, &self.issues[&key].comments[at].author)?;
+        self.own(caller, &key, &self.issues[&key].comments[at].author, what)?;
         Ok((key, at))
     }
 
-    /// Refuses to change what somebody else wrote.
-    pub(super) fn own(&self, caller: &Caller, key: &str, author: &str) -> Result<(), Refusal> {
+    /// Refuses to change what somebody else wrote, and what one wrote oneself where one may not do this.
+    pub(super) fn own(&self, caller: &Caller, key: &str, author: &str, what: Permission) -> Result<(), Refusal> {
         let person = caller.person()?;
-        if person == author {
-            self.allow(person, key, Permission::Browse)
-        } else {
-            self.allow(person, key, Permission::Moderate)
-        }
+        self.allow(person, key, if person == author { what } else { Permission::Moderate })
     }
 }
 
@@ -304,7 +306,7 @@ async fn change(
 ) -> Answer {
     let (mut world, now) = app.change();
     let state = &mut world.state;
-    let (key, at) = state.own_comment(&caller, &issue, &id)?;
+    let (key, at) = state.own_comment(&caller, &issue, &id, Permission::Browse)?;
     let body = written(&caller, &sent["body"])?;
     let properties = read_properties(&sent["properties"])?;
     let comment = &mut state.issues.get_mut(&key).expect("it was just found").comments[at];
@@ -318,7 +320,7 @@ async fn change(
 
 async fn remove(From(app): From<App>, caller: Caller, Path(OnIssue { issue, id }): Path<OnIssue>) -> Answer {
     let (mut world, now) = app.change();
-    let (key, at) = world.state.own_comment(&caller, &issue, &id)?;
+    let (key, at) = world.state.own_comment(&caller, &issue, &id, Permission::DeleteOwnComments)?;
     let issue = world.state.issues.get_mut(&key).expect("it was just found");
     issue.comments.remove(at);
     issue.updated = now;
@@ -371,7 +373,7 @@ async fn set(
 ) -> Answer {
     let (mut world, _) = app.change();
     let (key, _) = world.state.comment(&caller, &id)?;
-    let (_, at) = world.state.own_comment(&caller, &key, &id)?;
+    let (_, at) = world.state.own_comment(&caller, &key, &id, Permission::Browse)?;
     let mut read = read_properties(&json!([{ "key": property, "value": value }]))?;
     let properties = &mut world.state.issues.get_mut(&key).expect("it was just found").comments[at].properties;
     let before = properties.contains_key(&property);

@@ -29,10 +29,12 @@ pub(super) enum Permission {
     BrowseUsers,
     /// To delete and edit what others wrote.
     Moderate,
+    DeleteOwnComments,
+    DeleteOwnWorklogs,
 }
 
 impl Permission {
-    const ALL: [Permission; 7] = [
+    const ALL: [Permission; 9] = [
         Permission::Browse,
         Permission::Comment,
         Permission::Work,
@@ -40,6 +42,8 @@ impl Permission {
         Permission::Link,
         Permission::BrowseUsers,
         Permission::Moderate,
+        Permission::DeleteOwnComments,
+        Permission::DeleteOwnWorklogs,
     ];
 
     /// What Jira calls it: a key, and words for people.
@@ -52,6 +56,8 @@ impl Permission {
             Permission::Link => ("LINK_ISSUES", "Link Issues"),
             Permission::BrowseUsers => ("USER_PICKER", "Browse Users"),
             Permission::Moderate => ("DELETE_ALL_COMMENTS", "Delete All Comments"),
+            Permission::DeleteOwnComments => ("DELETE_OWN_COMMENTS", "Delete Own Comments"),
+            Permission::DeleteOwnWorklogs => ("DELETE_OWN_WORKLOGS", "Delete Own Worklogs"),
         }
     }
 }

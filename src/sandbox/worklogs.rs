@@ -312,7 +312,7 @@ async fn remove(
     let state = &mut world.state;
     let key = state.visible(&caller, &issue)?;
     let at = state.worklog(&key, &id)?;
-    state.own(&caller, &key, &state.issues[&key].worklogs[at].author)?;
+    state.own(&caller, &key, &state.issues[&key].worklogs[at].author, Permission::DeleteOwnWorklogs)?;
     let estimate = adjust.read(state, true)?;
     let issue = state.issues.get_mut(&key).expect("it was just found");
     let worklog = issue.worklogs.remove(at);

@@ -1,4 +1,5 @@
-//! What the sandbox answers as the platform's API, held against the descriptions of Cloud and of Data Center.
+//! The sandbox as Jira's platform: its answers, held against the descriptions of Cloud and of Data Center, and its own
+//! Smart Commits.
 //!
 //! Two things cannot be held against them, because the descriptions lack them: a list of comments by id, and the
 //! changelog as a list of its own. A field that had no value before is left out too: the real one says null, which its
@@ -7,6 +8,7 @@
 use serde_json::{Value, json};
 
 use crate::contract::{Prism, ask};
+use crate::harness::wait_until_or;
 use crate::jira::world;
 
 /// `agent@example.org` with the token of `agent`.
@@ -192,4 +194,29 @@ fn what_data_center_answers_is_as_jira_describes_it() {
     server.authorization = "Bearer wrong";
     server.check("GET", "/myself", Value::Null, 401);
     server.finish();
+}
+
+#[test]
+fn f1_f2_f3_f4_a_push_lets_jira_comment_log_work_and_move_the_issue_as_the_author() {
+    let world = world();
+    let ann = json!({ "name": "ann", "email": "ann@example.org", "display_name": "Ann Author" });
+    let answer = ask(&world.sandbox.address, "POST /sandbox/people HTTP/1.1", &ann);
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    let repository = world.repository("tool");
+    let clone = world.clone_of(&repository, "work");
+    let _daemon = world.daemon();
+    let commit = clone.commit("ABC-1 begin\n\nABC-1 #comment it begins #time 1h 30m #start-progress");
+    clone.push(&["origin", "HEAD:main"]);
+    let effects = || {
+        let answer = ask(&world.sandbox.address, "GET /sandbox/issues/ABC-1 HTTP/1.1", &Value::Null);
+        serde_json::from_str::<Value>(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    };
+    wait_until_or("Jira moved the issue", || effects()["status"] == "In Progress", || effects().to_string());
+    let effects = effects();
+    assert_eq!(effects["comments"][0]["body"], "it begins");
+    assert_eq!(effects["worklogs"][0]["seconds"], 5_400);
+    for kind in ["comments", "worklogs", "changelog"] {
+        assert_eq!(effects[kind].as_array().map(Vec::len), Some(1), "{effects}");
+        assert_eq!((&effects[kind][0]["author"], &effects[kind][0]["commit"]), (&json!("ann"), &json!(commit)));
+    }
 }

@@ -80,6 +80,10 @@ async fn one_changes_and_deletes_what_one_wrote_and_what_one_may_moderate() {
     let (status, changed) = ada.call("PUT", &place, Some(json!({ "body": adf("second") }))).await;
     assert_eq!((status, &changed["body"]), (200, &adf("second")));
     assert_eq!(ada.get(&place.replace("DEMO-1", "DEMO-2")).await.0, 404);
+    let own = |granted: bool| json!({ "person": "ada", "permission": "delete_own_comments", "granted": granted });
+    bench.pull("permissions", own(false)).await;
+    assert_eq!(ada.call("DELETE", &place, None).await.0, 403);
+    bench.pull("permissions", own(true)).await;
     assert_eq!(ada.call("DELETE", &place, None).await.0, 204);
     assert_eq!(ada.get(&place).await.0, 404);
     assert_eq!(bench.effects("DEMO-1").await["comments"], json!([]));
