@@ -1,4 +1,4 @@
-//! Misbehaviour to order: rules that make the next answers wrong, late, or missing, and the log of what was asked.
+//! Misbehaviour to order: rules that make the next answers wrong, late, or missing.
 //!
 //! A rule waits for a request at its door and is used up after `times` requests; the first rule that fits is taken.
 //! Only Jira's own addresses can misbehave, the pages and the switchboard always answer truly.
@@ -13,7 +13,6 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::io::Write;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -21,23 +20,22 @@ use axum::extract::{ConnectInfo, Request, State as From};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
-use futures_util::{Stream, stream};
+use futures_util::stream;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::devinfo::refuse;
 use super::door::{Door, issue_of};
+use super::garbled::{bomb, broken, filler, noise, trickling, truncated};
 use super::line::Cut;
+use super::requests::{Counts, Entry};
 use super::rest::{Named, Refusal};
-use super::state::{Kind, State};
+use super::state::State;
 use super::{App, World};
 
 /// More than this of a request is never kept, whatever the settings say.
 const BODY: usize = 64 << 20;
-/// What one member of a gzip bomb unpacks to.
-const BOMB: usize = 8 << 20;
-
 /// What a proxy shows to those it does not know.
 const LOGIN: &str = "<!doctype html><title>Log in</title><form method=post><input name=user></form>";
 
@@ -111,40 +109,6 @@ enum Act {
 pub(super) struct Doomed {
     pub(super) ids: Vec<String>,
     pub(super) message: String,
-}
-
-/// A line in the log of requests.
-#[derive(Clone, Serialize)]
-pub(super) struct Entry {
-    pub(super) number: u64,
-    pub(super) at: Timestamp,
-    pub(super) method: String,
-    pub(super) path: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) query: Option<String>,
-    /// Absent when the connection was closed without an answer.
-    pub(super) status: Option<u16>,
-    /// What came of a request whose caller was never told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) applied: Option<u16>,
-    /// Whose credentials came with it, where it is of the platform.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) caller: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) fault: Option<String>,
-    pub(super) bytes: usize,
-    #[serde(flatten)]
-    pub(super) counts: Counts,
-}
-
-/// How much one request carried.
-#[derive(Clone, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Counts {
-    pub(super) repositories: usize,
-    pub(super) commits: usize,
-    pub(super) branches: usize,
-    pub(super) pull_requests: usize,
 }
 
 impl Act {
@@ -240,7 +204,7 @@ async fn answer(
             None
         }
         Some(Act::DropThenApply { ms }) => {
-            let number = app.enter().0.note(entry);
+            let number = app.enter().0.log.add(entry);
             tokio::spawn(later(app, ms, proper, number));
             return None;
         }
@@ -250,7 +214,7 @@ async fn answer(
     let answer = answer.map(|answer| dated(answer, app.enter().1));
     entry.status = answer.as_ref().map(|answer| answer.status().as_u16());
     entry.caller = answer.as_ref().and_then(|answer| answer.extensions().get()).map(|Named(name)| name.clone());
-    app.enter().0.note(entry);
+    app.enter().0.log.add(entry);
     answer
 }
 
@@ -289,10 +253,7 @@ fn later(app: App, ms: Option<u64>, proper: impl Future<Output = Response>, numb
             None => drop(released.changed().await),
         }
         let status = proper.await.status().as_u16();
-        let (mut world, _) = app.enter();
-        if let Some(entry) = world.log.iter_mut().rev().find(|entry| entry.number == number) {
-            entry.applied = Some(status);
-        }
+        app.enter().0.log.applied(number, status);
     }
 }
 
@@ -333,22 +294,6 @@ impl Act {
                 answer
             }
         })
-    }
-}
-
-impl Counts {
-    fn of(body: &[u8]) -> Counts {
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let repositories = body["repositories"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let sum = |kind: Kind| {
-            repositories.iter().filter_map(|repository| repository[kind.plural()].as_array()).map(Vec::len).sum()
-        };
-        Counts {
-            repositories: repositories.len(),
-            commits: sum(Kind::Commit),
-            branches: sum(Kind::Branch),
-            pull_requests: sum(Kind::PullRequest),
-        }
     }
 }
 
@@ -411,63 +356,6 @@ fn refuse_as(door: Door, status: StatusCode, message: &str) -> Response {
 
 fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
-async fn truncated(answer: Response, bytes: usize) -> Response {
-    let (mut parts, whole) = whole(answer).await;
-    // The length promises the whole body, so the caller can tell that it was broken off.
-    parts.headers.insert(header::CONTENT_LENGTH, whole.len().into());
-    let chunks = stream::unfold(Some(whole.slice(..bytes.min(whole.len()))), |left| async {
-        match left {
-            Some(chunk) if !chunk.is_empty() => Some((Ok(chunk), Some(Bytes::new()))),
-            Some(_) => {
-                // The server writes out what it has when a body makes it wait, and only then may the connection break.
-                tokio::task::yield_now().await;
-                Some((Err(broken()), None))
-            }
-            None => None,
-        }
-    });
-    Response::from_parts(parts, Body::from_stream(chunks))
-}
-
-async fn trickling(answer: Response, bytes_per_second: u32) -> Response {
-    let (mut parts, whole) = whole(answer).await;
-    parts.headers.insert(header::CONTENT_LENGTH, whole.len().into());
-    let pause = Duration::from_secs(1) / bytes_per_second.max(1);
-    let drops = stream::unfold(whole, move |mut left| async move {
-        let drop = (!left.is_empty()).then(|| left.split_to(1))?;
-        tokio::time::sleep(pause).await;
-        Some((Ok::<_, Infallible>(drop), left))
-    });
-    Response::from_parts(parts, Body::from_stream(drops))
-}
-
-async fn whole(answer: Response) -> (axum::http::response::Parts, Bytes) {
-    let (parts, body) = answer.into_parts();
-    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-    (parts, bytes)
-}
-
-fn filler(bytes: usize) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    const CHUNK: usize = 64 << 10;
-    stream::unfold(bytes, |left| async move {
-        let now = left.min(CHUNK);
-        (now > 0).then(|| (Ok(Bytes::from(vec![b' '; now])), left - now))
-    })
-}
-
-fn bomb() -> Vec<u8> {
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    packer.write_all(&vec![b' '; BOMB]).and_then(|()| packer.finish()).expect("memory takes every write")
-}
-
-fn noise() -> Vec<u8> {
-    (0..4096_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
-}
-
-fn broken() -> std::io::Error {
-    std::io::ErrorKind::ConnectionAborted.into()
 }
 
 fn put(into: &mut HeaderMap, headers: impl IntoIterator<Item = (String, String)>) {

@@ -18,6 +18,7 @@ mod comments; // what is said about an issue
 mod devinfo; // what a sender tells
 mod door; // what a rule of misbehaviour can name
 mod fault; // what goes wrong on order
+mod garbled; // bodies that are wrong on purpose
 mod issues; // how issues are found and shown
 mod line; // connections that can be cut
 mod links; // what an issue points to
@@ -25,6 +26,7 @@ mod pace; // how fast an issue may be written to
 mod page; // what a person sees
 mod people; // who has an account
 mod permissions; // who may do what
+mod requests; // what was asked
 mod rest; // the platform's API: two flavours, and who is asking
 mod shape; // what is let in
 mod site; // what holds for all projects and for one
@@ -36,7 +38,7 @@ mod transitions; // from one status to another
 mod workflow; // where an issue can go
 mod worklogs; // who worked how long
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,8 +60,6 @@ use uuid::Uuid;
 
 pub(crate) use people::SeedPerson;
 
-/// Requests the log remembers.
-const LOG: usize = 10_000;
 /// How often a changed state goes to its file.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// How long open requests may go on after the end was called.
@@ -175,9 +175,7 @@ struct World {
     state: state::State,
     tuning: Tuning,
     rules: Vec<fault::Rule>,
-    log: VecDeque<fault::Entry>,
-    /// How many requests there were.
-    requests: u64,
+    log: requests::Log,
     pace: pace::Pace,
     /// Each token and when it runs out.
     tokens: HashMap<String, Timestamp>,
@@ -237,8 +235,7 @@ impl App {
             state,
             tuning: Tuning::default(),
             rules: Vec::new(),
-            log: VecDeque::new(),
-            requests: 0,
+            log: requests::Log::default(),
             pace: pace::Pace::default(),
             tokens: HashMap::new(),
             client_id: settings.client_id,
@@ -298,17 +295,6 @@ impl World {
         self.unsaved = true;
         self.state.plan(change, now + Duration::from_millis(self.tuning.visible_after_ms.into()));
         self.state.settle(now);
-    }
-
-    /// Logs a request, and gives the number it has there.
-    fn note(&mut self, mut entry: fault::Entry) -> u64 {
-        if self.log.len() == LOG {
-            self.log.pop_front();
-        }
-        self.requests += 1;
-        entry.number = self.requests;
-        self.log.push_back(entry);
-        self.requests
     }
 }
 

@@ -177,7 +177,7 @@ fn requests(world: &World, now: Timestamp) -> Markup {
             h2 { "Latest requests" }
             @if world.log.is_empty() { p.quiet { "No one has called yet." } }
             ol.requests {
-                @for entry in world.log.iter().rev().take(8) {
+                @for entry in world.log.newest_first().take(8) {
                     li {
                         div.line {
                             span.verb { (entry.method) }
