@@ -1,24 +1,20 @@
 //! Which files a commit changed, with the figures that `git log --numstat --no-renames` would print.
 //!
 //! Two trees are walked side by side over their raw objects, so that a directory both have in common costs nothing, and
-//! a few trees are kept because the parent's tree is the next commit's. Only the files that are listed are read. What
-//! two versions have in common at their beginning and end is cut off first; mostly nothing is left on one side then,
-//! or nothing in common, and the figures are plain. Else the shortest way from one to the other is measured, after what
-//! git leaves out of account was left out; where the way is long git takes shortcuts, and only then xdiff is asked, which
-//! libgit2 shares with git: the numbers are to be git's to the line.
+//! what was read lately is kept because the parent's tree is the next commit's. Only the files that are listed are read.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
-use std::hash::Hash;
-use std::mem;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
 
 use git2::ObjectType;
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::memchr;
 use minicbor::{Decode, Encode};
 
 use super::history::{Key, Raw};
-use super::{Commit, Error, Oid, Repository};
+use super::lines::count_lines;
+use super::{Commit, Error, Object, Oid, Repository};
 
 /// The files a commit changed against its first parent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -61,19 +57,83 @@ pub enum Change {
     Unknown,
 }
 
+/// A thread that has opened a repository for itself and reads files there; it ends with this.
+pub struct Helper {
+    jobs: Sender<Job>,
+}
+
+struct Job {
+    steps: Vec<Result<Option<Step>, Error>>,
+    limit: usize,
+    answer: Sender<Vec<Result<Files, Error>>>,
+}
+
+impl Helper {
+    /// Starts a helper for a repository.
+    pub fn of(repository: &Repository) -> Helper {
+        let (jobs, todo) = mpsc::channel::<Job>();
+        let git_dir = repository.git_dir.clone();
+        thread::spawn(move || {
+            let repository = Repository::open(&git_dir)?;
+            for Job { steps, limit, answer } in todo {
+                let files = steps.into_iter().map(|step| repository.between(step, limit)).collect();
+                // Nobody may be waiting any more.
+                let _ = answer.send(files);
+            }
+            Ok::<_, Error>(())
+        });
+        Helper { jobs }
+    }
+
+    /// Hands steps over; there is no answer if the repository could not be opened.
+    fn ask(&self, steps: Vec<Result<Option<Step>, Error>>, limit: usize) -> Receiver<Vec<Result<Files, Error>>> {
+        let (answer, answered) = mpsc::channel();
+        let _ = self.jobs.send(Job { steps, limit, answer });
+        answered
+    }
+}
+
 impl Repository {
     /// Lists the first `limit` files a commit changed against its first parent, and counts them all.
     ///
     /// A merge has no list of its own. A blob that is not there, as in a partial clone, counts as a binary one.
     pub fn files(&self, commit: &Commit, limit: usize) -> Result<Files, Error> {
-        if commit.is_merge() {
-            return Ok(Files::default());
+        self.between(self.step(commit), limit)
+    }
+
+    /// Lists the files of many commits as [`files`](Self::files) does, in their order.
+    ///
+    /// A helper, if there is one, does half of it at the same time.
+    pub fn files_of(&self, helper: Option<&Helper>, commits: &[&Commit], limit: usize) -> Vec<Result<Files, Error>> {
+        // What a commit changed from is what its neighbour changed to, so the halves are not interleaved.
+        let (own, others) = commits.split_at(helper.map_or(commits.len(), |_| commits.len() / 2));
+        let steps = others.iter().map(|commit| self.step(commit)).collect();
+        let asked = helper.map(|helper| helper.ask(steps, limit));
+        let mut files: Vec<_> = own.iter().map(|commit| self.files(commit, limit)).collect();
+        match asked.and_then(|answer| answer.recv().ok()) {
+            Some(answer) => files.extend(answer),
+            // Whatever kept the helper from answering, nothing is lost.
+            None => files.extend(others.iter().map(|commit| self.files(commit, limit))),
         }
-        let new = self.tree(self.tree_of(commit.id)?)?;
-        let old = match commit.parents.first() {
-            Some(&parent) => self.tree(self.tree_of(parent)?)?,
-            None => Arc::default(),
+        files
+    }
+
+    /// Finds the trees a commit leads from and to; nothing for a merge.
+    fn step(&self, commit: &Commit) -> Result<Option<Step>, Error> {
+        if commit.is_merge() {
+            return Ok(None);
+        }
+        let new = self.tree_of(commit.id)?;
+        let old = commit.parents.first().map(|&parent| self.tree_of(parent)).transpose()?;
+        Ok(Some(Step { old, new }))
+    }
+
+    fn between(&self, step: Result<Option<Step>, Error>, limit: usize) -> Result<Files, Error> {
+        let Some(Step { old, new }) = step? else {
+            return Ok(Files::default());
         };
+        let new = self.tree(new)?;
+        let old = old.map_or_else(|| Ok(Arc::default()), |old| self.tree(old))?;
         let (found, count) = self.differences(old, new, limit)?;
         let listed = found.into_iter().map(|difference| self.file(difference)).collect::<Result<_, _>>()?;
         Ok(Files { listed, count })
@@ -85,7 +145,9 @@ impl Repository {
             return Ok(tree);
         }
         let object = self.read(commit)?.ok_or(Error::Missing { id: commit })?;
-        Ok(Raw::parse(object.data()).ok_or(Error::NotACommit { id: commit })?.tree)
+        let tree = Raw::parse(&object.content).ok_or(Error::NotACommit { id: commit })?.tree;
+        self.trees.borrow_mut().put(Key::of(commit), tree, 0);
+        Ok(tree)
     }
 
     fn tree(&self, id: Oid) -> Result<Arc<[u8]>, Error> {
@@ -99,16 +161,19 @@ impl Repository {
 
     /// Reads a tree, or a blob that is not too large, perhaps not for the first time.
     fn recent(&self, id: Oid, kind: ObjectType) -> Result<Option<Arc<[u8]>>, Error> {
+        // What comes out of packs is kept there.
+        if let Some(object) = self.packed(id) {
+            return Ok((object.kind == kind).then_some(object.content));
+        }
         if let Some(content) = self.recent.borrow_mut().get(&Key::of(id)) {
             return Ok(Some(content));
         }
         if kind == ObjectType::Blob && !self.is_small(id) {
             return Ok(None);
         }
-        let Some(object) = self.read(id)?.filter(|object| object.kind() == kind) else {
+        let Some(Object { content, .. }) = self.stored(id)?.filter(|object| object.kind == kind) else {
             return Ok(None);
         };
-        let content: Arc<[u8]> = object.data().into();
         self.recent.borrow_mut().put(Key::of(id), Arc::clone(&content), content.len());
         Ok(Some(content))
     }
@@ -186,6 +251,12 @@ const STEPS: usize = 5_000_000;
 
 /// How large a blob may be to be read; larger ones count as binary.
 const LARGE: usize = 16 * 1024 * 1024;
+
+/// The tree before a commit, if there was one, and its own.
+struct Step {
+    old: Option<Oid>,
+    new: Oid,
+}
 
 /// One side of a file: nothing but its mode and its id.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -290,44 +361,6 @@ impl Cursor {
     }
 }
 
-/// What was read last: what a commit changed from is mostly what an older one changed to.
-///
-/// There are two generations; when the younger is full it becomes the older, and what of the older was not asked for
-/// since is forgotten.
-pub(super) struct Recent<K, V> {
-    young: HashMap<K, (V, usize), foldhash::fast::RandomState>,
-    old: HashMap<K, (V, usize), foldhash::fast::RandomState>,
-    size: usize,
-}
-
-impl<K: Eq + Hash + Copy, V: Clone> Recent<K, V> {
-    const SIZE: usize = 8 * 1024 * 1024;
-
-    pub(super) fn get(&mut self, key: &K) -> Option<V> {
-        if let Some((value, _)) = self.young.get(key) {
-            return Some(value.clone());
-        }
-        let (value, size) = self.old.remove(key)?;
-        self.put(*key, value.clone(), size);
-        Some(value)
-    }
-
-    pub(super) fn put(&mut self, key: K, value: V, size: usize) {
-        self.size += size + 128;
-        self.young.insert(key, (value, size));
-        if self.size > Self::SIZE {
-            self.old = mem::take(&mut self.young);
-            self.size = 0;
-        }
-    }
-}
-
-impl<K, V> Default for Recent<K, V> {
-    fn default() -> Recent<K, V> {
-        Recent { young: HashMap::default(), old: HashMap::default(), size: 0 }
-    }
-}
-
 fn is_empty_tree(id: Oid) -> bool {
     let id = id.to_string();
     id == "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
@@ -337,196 +370,6 @@ fn is_empty_tree(id: Oid) -> bool {
 /// Tells what git would call binary: a zero in the first 8,000 bytes.
 fn is_binary(bytes: &[u8]) -> bool {
     memchr(0, &bytes[..bytes.len().min(8000)]).is_some()
-}
-
-/// Counts the lines that were added and removed.
-fn count_lines(old: &[u8], new: &[u8]) -> (u32, u32) {
-    let (head, tail) = common_ends(old, new);
-    let middles = [&old[head..old.len() - tail], &new[head..new.len() - tail]];
-    let all = || (lines(middles[1]).count() as u32, lines(middles[0]).count() as u32);
-    if middles[0].is_empty() || middles[1].is_empty() {
-        return all();
-    }
-    if let Some(figures) = count_few_edits(middles, [&old[..head], &old[old.len() - tail..]]) {
-        return figures;
-    }
-    // A long way from one to the other is cut short in git's own ways.
-    let mut options = git2::DiffOptions::new();
-    options.force_text(true).context_lines(0);
-    let patch = git2::Patch::from_buffers(old, None, new, None, Some(&mut options));
-    match patch.and_then(|patch| patch.line_stats()) {
-        Ok((_, added, removed)) => (added as u32, removed as u32),
-        Err(_) => all(),
-    }
-}
-
-/// Counts the lines that differ between two texts that both stand between the same ends; nothing when there are many.
-///
-/// The ends matter because git, before it compares, drops lines that are frequent in the other text and stand among
-/// lines that are not in it at all; of the latter there must be [`CROWD`] for that.
-fn count_few_edits(texts: [&[u8]; 2], ends: [&[u8]; 2]) -> Option<(u32, u32)> {
-    let mut classes = Classes::default();
-    let middle = [0, 1].map(|side| lines(texts[side]).map(|line| classes.see(line, &[side])).collect::<Vec<u32>>());
-    let alone = [0, 1].map(|side| middle[side].iter().filter(|&&line| classes.count(line, 1 - side) == 0).count());
-    let common = if alone[0] == middle[0].len() {
-        0
-    } else if alone[0].max(alone[1]) < CROWD {
-        common(&middle[0], &middle[1])?
-    } else {
-        let around = ends.into_iter().flat_map(lines).map(|line| classes.see(line, &[0, 1])).count();
-        let old = classes.without_frequent(&middle[0], 1, rough_root(middle[0].len() + around));
-        let new = classes.without_frequent(&middle[1], 0, rough_root(middle[1].len() + around));
-        common(&old, &new)?
-    };
-    Some(((middle[1].len() - common) as u32, (middle[0].len() - common) as u32))
-}
-
-/// How many lines that are not in the other text it takes for git to drop a frequent one between them.
-const CROWD: usize = 7;
-
-/// Counts the lines that stay; nothing when many do not.
-fn common(old: &[u32], new: &[u32]) -> Option<usize> {
-    distance(old, new).map(|edits| (old.len() + new.len() - edits) / 2)
-}
-
-/// How many edits are counted before git would begin to take shortcuts.
-const FEW: usize = 200;
-
-/// The different lines of two texts, by number, and how often each is in either.
-#[derive(Default)]
-struct Classes<'a> {
-    numbers: HashMap<&'a [u8], u32, foldhash::fast::RandomState>,
-    counts: Vec<[usize; 2]>,
-}
-
-/// How well a line can be matched in the other text.
-#[derive(Clone, Copy, PartialEq)]
-enum Match {
-    Never,
-    Sometimes,
-    Often,
-}
-
-impl<'a> Classes<'a> {
-    fn see(&mut self, line: &'a [u8], sides: &[usize]) -> u32 {
-        let next = self.counts.len() as u32;
-        let number = *self.numbers.entry(line).or_insert(next);
-        if number == next {
-            self.counts.push([0; 2]);
-        }
-        for &side in sides {
-            self.counts[number as usize][side] += 1;
-        }
-        number
-    }
-
-    fn count(&self, line: u32, side: usize) -> usize {
-        self.counts[line as usize][side]
-    }
-
-    /// Drops the lines that git would not try to match: `many` is how many make a line frequent.
-    fn without_frequent(&self, middle: &[u32], other: usize, many: usize) -> Vec<u32> {
-        let found = |&line: &u32| match self.counts[line as usize][other] {
-            0 => Match::Never,
-            count if count >= many => Match::Often,
-            _ => Match::Sometimes,
-        };
-        let matches: Vec<Match> = middle.iter().map(found).collect();
-        let is_kept = |at: usize| match matches[at] {
-            Match::Never => false,
-            Match::Sometimes => true,
-            Match::Often => is_tried(&matches, at),
-        };
-        (0..middle.len()).filter(|&at| is_kept(at)).map(|at| middle[at]).collect()
-    }
-}
-
-/// Tells whether git tries to match a frequent line, from what stands around it.
-fn is_tried(matches: &[Match], at: usize) -> bool {
-    let run = |side: &mut dyn Iterator<Item = &Match>| {
-        let run = side.take(WINDOW).take_while(|&&found| found != Match::Sometimes);
-        run.fold((0, 0), |(never, often), &found| match found {
-            Match::Never => (never + 1, often),
-            _ => (never, often + 1),
-        })
-    };
-    let (before, often_before) = run(&mut matches[..at].iter().rev());
-    let (after, often_after) = run(&mut matches[at + 1..].iter());
-    before == 0 || after == 0 || before + after <= 3 * (2 + often_before + often_after)
-}
-
-/// How far git looks around a frequent line.
-const WINDOW: usize = 100;
-
-/// Gives a power of two near the square root, as git does to tell what is frequent.
-fn rough_root(number: usize) -> usize {
-    1 << (usize::BITS - number.leading_zeros()).div_ceil(2).min(10)
-}
-
-/// Gives the least number of lines to take out and put in; nothing when there are many (Myers' greedy way, without the
-/// way back).
-fn distance(old: &[u32], new: &[u32]) -> Option<usize> {
-    // A diagonal is what a place in `new` is ahead of one in `old`; for each the furthest place in `old` is kept.
-    let mut reach = [0_usize; 2 * FEW + 3];
-    let middle = FEW + 1;
-    for edits in 0..=FEW {
-        for diagonal in (middle - edits..=middle + edits).step_by(2) {
-            let left = diagonal > middle - edits;
-            let right = diagonal < middle + edits;
-            let mut x = match (left, right) {
-                _ if edits == 0 => 0,
-                (true, false) => reach[diagonal - 1],
-                (true, true) if reach[diagonal - 1] > reach[diagonal + 1] => reach[diagonal - 1],
-                _ => reach[diagonal + 1] + 1,
-            };
-            let mut y = x + diagonal - middle;
-            while x < old.len() && y < new.len() && old[x] == new[y] {
-                (x, y) = (x + 1, y + 1);
-            }
-            if x >= old.len() && y >= new.len() {
-                return Some(edits);
-            }
-            reach[diagonal] = x;
-        }
-    }
-    None
-}
-
-/// Tells how many bytes of lines are the same at the beginning and at the end.
-fn common_ends(old: &[u8], new: &[u8]) -> (usize, usize) {
-    let head = common_head(old, new);
-    let head = memrchr(b'\n', &old[..head]).map_or(0, |end| end + 1);
-    let (old, new) = (&old[head..], &new[head..]);
-    let tail = common_tail(old, new);
-    // The tail begins where a line does, on both sides.
-    let begins = |text: &[u8]| text.len() == tail || text[text.len() - tail - 1] == b'\n';
-    match begins(old) && begins(new) {
-        true => (head, tail),
-        false => (head, memchr(b'\n', &old[old.len() - tail..]).map_or(0, |end| tail - end - 1)),
-    }
-}
-
-// Whole blocks first: they are compared many bytes at a time.
-fn common_head(old: &[u8], new: &[u8]) -> usize {
-    let blocks = old.chunks_exact(BLOCK).zip(new.chunks_exact(BLOCK));
-    let start = blocks.take_while(|(old, new)| old == new).count() * BLOCK;
-    start + old[start..].iter().zip(&new[start..]).take_while(|(old, new)| old == new).count()
-}
-
-fn common_tail(old: &[u8], new: &[u8]) -> usize {
-    let blocks = old.rchunks_exact(BLOCK).zip(new.rchunks_exact(BLOCK));
-    let end = blocks.take_while(|(old, new)| old == new).count() * BLOCK;
-    let (old, new) = (&old[..old.len() - end], &new[..new.len() - end]);
-    end + old.iter().rev().zip(new.iter().rev()).take_while(|(old, new)| old == new).count()
-}
-
-const BLOCK: usize = 128;
-
-/// Splits a text into lines, each with its end.
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let ends = memchr_iter(b'\n', text).map(|end| end + 1);
-    let last = Some(text.len()).filter(|_| text.last().is_some_and(|&byte| byte != b'\n'));
-    ends.chain(last).scan(0, |start, end| Some(&text[mem::replace(start, end)..end]))
 }
 
 #[cfg(test)]
@@ -679,6 +522,31 @@ mod tests {
                 &[("a", M, lines, lines)],
             );
         }
+    }
+
+    #[test]
+    fn a_helper_changes_nothing_but_the_time() {
+        let scratch = Scratch::new();
+        let mut commits = Vec::new();
+        for at in 0..9 {
+            let text = "x\n".repeat(at + 1);
+            let tree = tree(&scratch, &[("100644", "a", text.as_bytes().to_vec().leak())]);
+            let parents: Vec<Oid> = commits.last().copied().into_iter().collect();
+            commits.push(scratch.commit_of(&tree, &parents, at as i64, "", b"edit"));
+        }
+        let repository = scratch.open();
+        let commits: Vec<Commit> = commits.into_iter().map(|id| repository.commit(id).unwrap()).collect();
+        let commits: Vec<&Commit> = commits.iter().collect();
+        let list = |helper: Option<&Helper>| -> Vec<Files> {
+            repository.files_of(helper, &commits, 10).into_iter().map(Result::unwrap).collect()
+        };
+        let (alone, helper) = (list(None), Helper::of(&repository));
+        assert!(alone.iter().all(|files| files.count == 1 && files.listed[0].added == 1));
+        assert_eq!(list(Some(&helper)), alone);
+        assert_eq!(list(Some(&helper)), alone);
+        // Nor does one that cannot do its part.
+        let gone = Scratch::new().open();
+        assert_eq!(list(Some(&Helper::of(&gone))), alone);
     }
 
     #[test]

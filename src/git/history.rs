@@ -18,11 +18,11 @@ use std::mem;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use git2::{ObjectType, OdbObject};
+use git2::ObjectType;
 use memchr::{memchr, memrchr};
 use minicbor::{Decode, Encode};
 
-use super::{Error, Known, Oid, Repository};
+use super::{Error, Known, Object, Oid, Repository};
 
 /// A commit without its tree.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -93,7 +93,7 @@ impl Repository {
     /// Reads the commit an id names, through any number of annotated tags.
     pub fn commit(&self, id: Oid) -> Result<Commit, Error> {
         let (id, object) = self.peeled(id)?;
-        let raw = Raw::parse(object.data()).ok_or(Error::NotACommit { id })?;
+        let raw = Raw::parse(&object.content).ok_or(Error::NotACommit { id })?;
         Ok(raw.commit(id))
     }
 
@@ -184,12 +184,12 @@ impl Repository {
     }
 
     /// Reads the commit object that an id names, directly or through tags.
-    pub(super) fn peeled(&self, mut id: Oid) -> Result<(Oid, OdbObject<'_>), Error> {
+    pub(super) fn peeled(&self, mut id: Oid) -> Result<(Oid, Object), Error> {
         loop {
             let object = self.read(id)?.ok_or(Error::Missing { id })?;
-            match object.kind() {
+            match object.kind {
                 ObjectType::Commit => return Ok((id, object)),
-                ObjectType::Tag => id = tagged(object.data()).ok_or(Error::NotACommit { id })?,
+                ObjectType::Tag => id = tagged(&object.content).ok_or(Error::NotACommit { id })?,
                 _ => return Err(Error::NotACommit { id }),
             }
         }
@@ -215,7 +215,7 @@ struct Walker<'r> {
     known: Option<&'r Known>,
     /// Whether it stops at what is known rather than paint from there.
     stops: bool,
-    waiting: BinaryHeap<Waiting<'r>>,
+    waiting: BinaryHeap<Waiting>,
     seen: HashMap<Key, Colour, BuildHasherDefault<KeyHasher>>,
     /// How many of `waiting` are new, as far as painted yet.
     new: usize,
@@ -236,11 +236,11 @@ enum Colour {
     Known,
 }
 
-struct Waiting<'r> {
+struct Waiting {
     at: i64,
     order: Reverse<usize>,
     id: Oid,
-    object: Option<OdbObject<'r>>,
+    object: Option<Object>,
 }
 
 impl<'r> Walker<'r> {
@@ -305,8 +305,8 @@ impl<'r> Walker<'r> {
                 (Some(_), _) => return,
             }
             match self.repository.read(id) {
-                Ok(Some(object)) if object.kind() == ObjectType::Commit => return self.wait(id, object, colour),
-                Ok(Some(object)) if object.kind() == ObjectType::Tag => match tagged(object.data()) {
+                Ok(Some(object)) if object.kind == ObjectType::Commit => return self.wait(id, object, colour),
+                Ok(Some(object)) if object.kind == ObjectType::Tag => match tagged(&object.content) {
                     Some(target) => {
                         // The tag itself does not wait.
                         self.set(id, if is_known { Colour::Known } else { Colour::Done });
@@ -320,8 +320,8 @@ impl<'r> Walker<'r> {
         }
     }
 
-    fn wait(&mut self, id: Oid, object: OdbObject<'r>, colour: Colour) {
-        let Some(raw) = Raw::parse(object.data()) else {
+    fn wait(&mut self, id: Oid, object: Object, colour: Colour) {
+        let Some(raw) = Raw::parse(&object.content) else {
             return self.count_missing(id, colour);
         };
         let at = raw.committed_at();
@@ -357,7 +357,7 @@ impl<'r> Walker<'r> {
     }
 
     /// Takes a commit's turn: its parents wait in its colour, and if it is new it is handed over.
-    fn visit(&mut self, next: Waiting<'r>) -> Option<Commit> {
+    fn visit(&mut self, next: Waiting) -> Option<Commit> {
         let Waiting { id, object, .. } = next;
         let is_new = self.colour(id) == Some(Colour::New);
         if is_new {
@@ -368,7 +368,7 @@ impl<'r> Walker<'r> {
             self.missing += usize::from(is_new);
             return None;
         };
-        let raw = Raw::parse(object.data())?;
+        let raw = Raw::parse(&object.content)?;
         for parent in raw.parents() {
             self.push(parent, if is_new { Colour::New } else { Colour::Known });
         }
@@ -376,25 +376,25 @@ impl<'r> Walker<'r> {
     }
 }
 
-impl Ord for Waiting<'_> {
+impl Ord for Waiting {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.at, self.order).cmp(&(other.at, other.order))
     }
 }
 
-impl PartialOrd for Waiting<'_> {
+impl PartialOrd for Waiting {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Waiting<'_> {
+impl PartialEq for Waiting {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl Eq for Waiting<'_> {}
+impl Eq for Waiting {}
 
 /// The first half of a SHA-256 id, or most of a SHA-1 id, standing for the whole in large sets.
 ///

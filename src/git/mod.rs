@@ -9,12 +9,16 @@
 //! where it cannot read them yet, those of the `git` command. No other folder names either.
 
 mod command;
+mod delta;
 mod files;
 mod history;
+mod lines;
+mod packs;
+mod recent;
 mod told;
 mod updates;
 
-pub use files::{Change, File, Files};
+pub use files::{Change, File, Files, Helper};
 pub use history::{Budget, Commit, Ident, Walk};
 pub use told::{Known, Told};
 pub use updates::{RefName, Update, concerns_us, updates};
@@ -27,8 +31,11 @@ use std::str::FromStr;
 use std::sync::{Arc, Once};
 use std::{fmt, fs};
 
-use git2::{ErrorCode, ObjectFormat, Odb, OdbLookupFlags, OdbObject};
+use git2::{ErrorCode, ObjectFormat, ObjectType, Odb, OdbLookupFlags};
 use minicbor::bytes::ByteSlice;
+
+use packs::Packs;
+use recent::Recent;
 
 /// The name of an object: 20 bytes of SHA-1 or 32 bytes of SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,11 +51,19 @@ pub struct Repository {
     git_dir: PathBuf,
     common_dir: PathBuf,
     odb: Odb<'static>,
+    packs: RefCell<Packs>,
     own: Own,
-    /// What [`files`](Self::files) has read lately.
-    recent: RefCell<files::Recent<history::Key, Arc<[u8]>>>,
+    /// What [`files`](Self::files) has read lately that is not in `packs`.
+    recent: RefCell<Recent<history::Key, Arc<[u8]>>>,
     /// The trees of the commits that were walked lately.
-    trees: RefCell<files::Recent<history::Key, Oid>>,
+    trees: RefCell<Recent<history::Key, Oid>>,
+}
+
+/// What an id names.
+#[derive(Clone)]
+struct Object {
+    kind: ObjectType,
+    content: Arc<[u8]>,
 }
 
 /// What a repository's own configuration said when it was opened.
@@ -157,9 +172,10 @@ impl Repository {
         let format = if own.id_len == 32 { ObjectFormat::Sha256 } else { ObjectFormat::Sha1 };
         Ok(Repository {
             odb: object_database(format, object_dirs)?,
+            packs: RefCell::new(Packs::new(object_dirs, own.id_len)),
             own,
-            recent: RefCell::default(),
-            trees: RefCell::default(),
+            recent: RefCell::new(Recent::new(4 * MIB)),
+            trees: RefCell::new(Recent::new(4 * MIB)),
             git_dir: git_dir.to_path_buf(),
             common_dir,
         })
@@ -175,18 +191,28 @@ impl Repository {
     }
 
     /// Reads an object; nothing when it is not there.
-    fn read(&self, id: Oid) -> Result<Option<OdbObject<'_>>, Error> {
+    fn read(&self, id: Oid) -> Result<Option<Object>, Error> {
+        self.packed(id).map_or_else(|| self.stored(id), |object| Ok(Some(object)))
+    }
+
+    /// Reads an object wherever it is.
+    fn stored(&self, id: Oid) -> Result<Option<Object>, Error> {
         let Some(name) = self.foreign(id) else { return Ok(None) };
-        match self.odb.read(name) {
-            Ok(object) => Ok(Some(object)),
+        // A pack that was repacked away under us is found again under its new name.
+        let again = |error: git2::Error| match error.code() {
+            ErrorCode::NotFound => Err(error),
+            _ => self.odb.refresh().and_then(|()| self.odb.read(name)),
+        };
+        match self.odb.read(name).or_else(again) {
+            Ok(object) => Ok(Some(Object { kind: object.kind(), content: object.data().into() })),
             Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
-            // A pack that was repacked away under us is found again under its new name.
-            Err(_) => match self.odb.refresh().and_then(|()| self.odb.read(name)) {
-                Ok(object) => Ok(Some(object)),
-                Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
-                Err(source) => Err(Error::Git { path: self.common_dir.join("objects"), source }),
-            },
+            Err(source) => Err(Error::Git { path: self.common_dir.join("objects"), source }),
         }
+    }
+
+    /// Reads an object of moderate size that lies in a pack, if that is quick.
+    fn packed(&self, id: Oid) -> Option<Object> {
+        self.packs.borrow_mut().read(id)
     }
 
     /// Tells whether an object is there, without looking for packs that have come since.
@@ -203,6 +229,8 @@ impl Repository {
         self.own.id_len
     }
 }
+
+const MIB: usize = 1024 * 1024;
 
 /// Tells libgit2, once for the whole process, not to do what we have no use for.
 fn prepare() {
