@@ -1,8 +1,8 @@
 //! From events to what Jira is owed, and what no hook told.
 //!
 //! [`digest`] turns a stored event into entities: it takes the commits that the hook read, walks the
-//! rest where the hook had no time, looks at the files of those that name an issue, and hands the
-//! entities on in portions. [`differences`] compares the refs of a repository with our snapshot of
+//! rest where the hook had no time, looks at the files of those that name an issue, on two threads
+//! where there are many, and hands the entities on in portions. [`differences`] compares the refs of a repository with our snapshot of
 //! them; what it finds becomes an event like any other.
 //!
 //! The daemon may be unable to read a repository. Then an event gives what the hook put into it, and
@@ -11,10 +11,13 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::thread;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::entity::{self, Home};
 use crate::event::{Event, EventId, Kind, Origin, Seen};
-use crate::git::{self, Budget, Commit, Known, Oid, RefName, Repository, Update};
+use crate::git::{self, Budget, Commit, Helper, Known, Oid, RefName, Repository, Update};
 use crate::parse::{IssueKey, Mentions, Rules};
 use crate::queue::{NewEntity, Tip};
 
@@ -47,6 +50,14 @@ pub struct Digest {
 const FILES: usize = 10;
 /// How many entities are handed on together.
 const PORTION: usize = 200;
+/// How many commits that name an issue have their files read in one go, and how many bytes of messages wait for that.
+pub const ROUND: usize = 1000;
+const WAITING: usize = 8 * 1024 * 1024;
+/// How many commits are worth a thread.
+const SHARED: usize = 50;
+
+/// One more thread for all events together: cores are few, and each opening of a repository keeps what it read.
+static SPARE: Semaphore = Semaphore::const_new(1);
 
 /// Turns an event into entities, newest commit first, handed to `emit` in portions.
 pub fn digest<E>(
@@ -61,14 +72,17 @@ pub fn digest<E>(
         reading,
         branch_keys: branch_keys(event, reading),
         digest: Digest::default(),
+        named: Vec::new(),
+        waiting: 0,
         portion: Vec::new(),
+        helper: None,
     };
     for update in event.updates.iter().filter(|update| snapshot.current.contains(&update.name)) {
         work.branch(event, update);
     }
     for seen in &event.commits {
         work.commit(seen.clone());
-        work.hand_on(PORTION, &mut emit)?;
+        work.hand_on(&mut emit)?;
     }
     if event.rest {
         match repository {
@@ -79,7 +93,8 @@ pub fn digest<E>(
             None => work.digest.trouble = Some("commits beyond the first could not be read by the daemon".to_owned()),
         }
     }
-    work.hand_on(1, &mut emit)?;
+    work.look_at_files();
+    work.hand_on_all(&mut emit)?;
     Ok(Ok(work.digest))
 }
 
@@ -125,7 +140,12 @@ struct Work<'a> {
     reading: &'a Reading,
     branch_keys: Vec<IssueKey>,
     digest: Digest,
+    /// Commits that name an issue; the files of some are to be read yet.
+    named: Vec<(Seen, Vec<IssueKey>)>,
+    /// How long their messages are together.
+    waiting: usize,
     portion: Vec<NewEntity>,
+    helper: Option<(Helper, SemaphorePermit<'static>)>,
 }
 
 impl Work<'_> {
@@ -160,12 +180,31 @@ impl Work<'_> {
             return;
         }
         self.digest.keyed += 1;
-        if seen.files.is_none()
-            && let Some(repository) = self.repository
-        {
-            seen.files = repository.files(&seen.commit, FILES).ok();
+        self.waiting += seen.commit.message.len();
+        self.named.push((seen, keys));
+    }
+
+    /// Reads the files of commits that name an issue, and makes entities of them in their order.
+    fn look_at_files(&mut self) {
+        self.waiting = 0;
+        let mut named = std::mem::take(&mut self.named);
+        if let Some(repository) = self.repository {
+            let unread = named.iter().filter(|(seen, _)| seen.files.is_none());
+            let unread: Vec<&Commit> = unread.map(|(seen, _)| &seen.commit).collect();
+            let files = repository.files_of(self.helper(repository, unread.len()), &unread, FILES);
+            let unread = named.iter_mut().filter(|(seen, _)| seen.files.is_none());
+            unread.zip(files).for_each(|((seen, _), files)| seen.files = files.ok());
         }
-        self.portion.extend(entity::commit(&seen, &keys, &self.reading.home));
+        let home = &self.reading.home;
+        self.portion.extend(named.iter().filter_map(|(seen, keys)| entity::commit(seen, keys, home)));
+    }
+
+    /// Gives the helper, and takes one on where there is much to do and nobody else has it.
+    fn helper(&mut self, repository: &Repository, commits: usize) -> Option<&Helper> {
+        if self.helper.is_none() && commits >= SHARED && thread::available_parallelism().is_ok_and(|n| n.get() > 1) {
+            self.helper = SPARE.try_acquire().ok().map(|permit| (Helper::of(repository), permit));
+        }
+        self.helper.as_ref().map(|(helper, _)| helper)
     }
 
     fn walk<E>(
@@ -183,7 +222,7 @@ impl Work<'_> {
             if !read.contains(&commit.id) {
                 self.commit(Seen { commit, files: None, cut: false });
             }
-            match self.hand_on(PORTION, emit) {
+            match self.hand_on(emit) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
                     failed = Some(error);
@@ -204,8 +243,20 @@ impl Work<'_> {
         }
     }
 
-    fn hand_on<E>(&mut self, at_least: usize, emit: &mut impl FnMut(Vec<NewEntity>) -> Result<(), E>) -> Result<(), E> {
-        if self.portion.len() >= at_least { emit(std::mem::take(&mut self.portion)) } else { Ok(()) }
+    /// Hands on full portions when enough has come together.
+    fn hand_on<E>(&mut self, emit: &mut impl FnMut(Vec<NewEntity>) -> Result<(), E>) -> Result<(), E> {
+        if self.named.len() >= ROUND || self.waiting >= WAITING {
+            self.look_at_files();
+        }
+        if self.portion.len() >= PORTION { self.hand_on_all(emit) } else { Ok(()) }
+    }
+
+    fn hand_on_all<E>(&mut self, emit: &mut impl FnMut(Vec<NewEntity>) -> Result<(), E>) -> Result<(), E> {
+        let mut entities = std::mem::take(&mut self.portion).into_iter().peekable();
+        while entities.peek().is_some() {
+            emit(entities.by_ref().take(PORTION).collect())?;
+        }
+        Ok(())
     }
 }
 

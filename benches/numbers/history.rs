@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
-use git_jira_agent::git::{Budget, Commit, Known, Repository};
+use git_jira_agent::git::{Budget, Commit, Helper, Known, Repository};
 use git_jira_agent::parse::{Rules, Settings};
+use git_jira_agent::sync::ROUND;
 
 use crate::Effort;
 use crate::row::{Goal, Row, Times};
@@ -59,23 +60,20 @@ pub fn scan(repository: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Our side of the preparation: the newest commits are found, and the files of those that name an issue counted.
+/// Our side of the preparation: the newest commits are found, and the files of those that name an issue counted, in
+/// rounds as the daemon does it.
 pub fn prepare(path: &Path, commits: usize, threads: usize) -> anyhow::Result<()> {
-    let keyed = keyed(&Repository::open(path)?, commits)?;
-    let portion = keyed.len().div_ceil(threads).max(1);
-    let prepared: anyhow::Result<Vec<usize>> = std::thread::scope(|scope| {
-        let work = |commits: &'_ [Commit]| -> anyhow::Result<usize> {
-            let repository = Repository::open(path)?;
-            let mut files = 0;
-            for commit in commits {
-                files += repository.files(commit, FILES)?.count as usize;
-            }
-            Ok(files)
-        };
-        let running: Vec<_> = keyed.chunks(portion).map(|commits| scope.spawn(move || work(commits))).collect();
-        running.into_iter().map(|thread| thread.join().expect("a panic ends the bench")).collect()
-    });
-    println!("{} {}", keyed.len(), prepared?.iter().sum::<usize>());
+    let repository = Repository::open(path)?;
+    let keyed = keyed(&repository, commits)?;
+    let keyed: Vec<&Commit> = keyed.iter().collect();
+    let helper = (threads > 1).then(|| Helper::of(&repository));
+    let mut files = 0;
+    for round in keyed.chunks(ROUND) {
+        for found in repository.files_of(helper.as_ref(), round, FILES) {
+            files += found?.count as usize;
+        }
+    }
+    println!("{} {files}", keyed.len());
     Ok(())
 }
 
@@ -126,7 +124,7 @@ fn prepared(effort: &Effort, repository: &Path) -> anyhow::Result<Vec<Row>> {
             .beside(format!("`git log --numstat --no-renames` {}, {same}", seconds(&gits)), ratio);
         if goal { row.goal("≤ 0.5", Goal::of(ratio <= 0.5 && wrong == 0)) } else { row }
     };
-    Ok(vec![row("1 thread", &one, true), row("2 threads", &two, false)])
+    Ok(vec![row("1 thread", &one, false), row("2 threads", &two, true)])
 }
 
 /// How many commits have other figures than git gives, of those with files in both.
