@@ -273,3 +273,66 @@ fn tip(event: &Event, id: Oid) -> Option<Commit> {
     let commits = event.commits.iter().map(|seen| &seen.commit);
     commits.chain(&event.tips).find(|commit| commit.id == id).cloned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    use crate::entity::{Body, Told, Web};
+    use crate::parse::Settings;
+
+    use super::*;
+
+    #[track_caller]
+    fn git(git_dir: &std::path::Path, arguments: &[&str], stdin: &str) -> String {
+        let mut command = Command::new("git");
+        command.arg("--git-dir").arg(git_dir).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "git {arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    fn a_long_history_is_told_in_its_order_and_with_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let git_dir = folder.path().join("long.git");
+        git(&git_dir, &["init", "--quiet", "--bare"], "");
+        let mut stream = String::new();
+        for number in 1..=2 * ROUND + 300 {
+            let subject = format!("PROJ-{number} x");
+            stream += &format!("commit refs/heads/main\ncommitter C <c@example.com> {number} +0000\n");
+            stream +=
+                &format!("data {}\n{subject}\nM 644 inline f{}\ndata 5\n{number:04}\n\n", subject.len(), number % 9);
+        }
+        git(&git_dir, &["fast-import", "--quiet"], &stream);
+        let repository = Repository::open(&git_dir).unwrap();
+        let origin = Origin { id: "one".to_owned(), git_dir: git_dir.to_str().unwrap().into() };
+        let event = differences(&origin, &repository.refs().unwrap(), &[], 0).unwrap();
+        let reading = Reading {
+            rules: Arc::new(Rules::new(&Settings::default(), None).unwrap()),
+            home: Home { name: "long".to_owned(), web: Web::default(), site_url: "https://j".to_owned() },
+            branch_links_commits: false,
+        };
+        let snapshot = Snapshot { current: HashSet::new(), before: Vec::new() };
+        let (mut entities, mut largest) = (Vec::new(), 0);
+        let digested = digest(&event, Some(&repository), &snapshot, &reading, |portion| {
+            largest = largest.max(portion.len());
+            entities.extend(portion);
+            Ok::<_, std::convert::Infallible>(())
+        });
+        assert_eq!(digested.unwrap().unwrap().keyed, 2 * ROUND + 300);
+        assert_eq!(largest, PORTION);
+        let ids: Vec<&str> = entities.iter().map(|entity| entity.id.as_str()).collect();
+        let list = git(&git_dir, &["rev-list", "main"], "");
+        assert_eq!(ids, list.lines().collect::<Vec<_>>());
+        for entity in &entities {
+            let Body::Commit { seen, .. } = minicbor::decode::<Told>(&entity.body).unwrap().body else {
+                panic!("{} is no commit", entity.id);
+            };
+            assert_eq!(seen.files.unwrap().count, 1);
+        }
+    }
+}
