@@ -29,19 +29,26 @@ pub const PROJECTS: [&str; 3] = ["PROJ", "WEB", "OPS2"];
 pub fn compare(effort: &Effort) -> anyhow::Result<Vec<Row>> {
     let repository = generated(effort.commits)?;
     let mut rows = vec![scanned(effort, &repository)?];
-    rows.extend(prepared(effort, &repository)?);
+    rows.extend(prepared(effort, &repository, effort.commits / 4, "")?);
+    let wide = made("wide", effort.commits / 4)?;
+    rows.extend(prepared(effort, &wide, effort.commits / 16, " with 1,000 entries at the root")?);
     Ok(rows)
 }
 
 /// The generated history, made once for all runs.
 pub fn generated(commits: usize) -> anyhow::Result<PathBuf> {
-    let path = Path::new(CACHE).join(format!("history-{commits}.git"));
+    made("deep", commits)
+}
+
+fn made(shape: &str, commits: usize) -> anyhow::Result<PathBuf> {
+    let name = if shape == "deep" { "history" } else { shape };
+    let path = Path::new(CACHE).join(format!("{name}-{commits}.git"));
     if !path.exists() {
-        eprintln!("making a history of {commits} commits, once");
+        eprintln!("making a {shape} history of {commits} commits, once");
         let part = path.with_extension("part");
         let _ = fs::remove_dir_all(&part);
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/history.py");
-        output(Command::new("python3").arg(script).arg(&part).arg(commits.to_string()))?;
+        output(Command::new("python3").arg(script).arg(&part).args([&commits.to_string(), "1", shape]))?;
         fs::rename(part, &path)?;
     }
     Ok(path)
@@ -103,8 +110,8 @@ fn scanned(effort: &Effort, repository: &Path) -> anyhow::Result<Row> {
         .goal("≤ 1.0", Goal::of(ratio <= 1.0)))
 }
 
-fn prepared(effort: &Effort, repository: &Path) -> anyhow::Result<Vec<Row>> {
-    let newest = (effort.commits / 4).to_string();
+fn prepared(effort: &Effort, repository: &Path, newest: usize, shape: &str) -> anyhow::Result<Vec<Row>> {
+    let newest = newest.to_string();
     let figures = output(side("figures", repository)?.arg(repository).arg(&newest))?;
     let keyed: Vec<&str> = figures.lines().filter(|line| !line.contains('\t')).collect();
     let ids: String = keyed.iter().filter_map(|line| line.split(' ').next()).map(|id| format!("{id}\n")).collect();
@@ -120,8 +127,9 @@ fn prepared(effort: &Effort, repository: &Path) -> anyhow::Result<Vec<Row>> {
     let same = if wrong == 0 { "same figures".to_owned() } else { format!("{wrong} commits with OTHER figures") };
     let row = |threads: &str, times: &Times, goal: bool| {
         let ratio = times.p50() / gits.p50();
-        let row = Row::new(format!("{} keyed commits of {newest} prepared, {threads}", keyed.len()), seconds(times))
-            .beside(format!("`git log --numstat --no-renames` {}, {same}", seconds(&gits)), ratio);
+        let row =
+            Row::new(format!("{} keyed commits of {newest}{shape} prepared, {threads}", keyed.len()), seconds(times))
+                .beside(format!("`git log --numstat --no-renames` {}, {same}", seconds(&gits)), ratio);
         if goal { row.goal("≤ 0.5", Goal::of(ratio <= 0.5 && wrong == 0)) } else { row }
     };
     Ok(vec![row("1 thread", &one, false), row("2 threads", &two, true)])

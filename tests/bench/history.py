@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Makes a repository with a long, plausible and always equal history.
 
-    history.py DIRECTORY [COMMITS] [SEED]
+    history.py DIRECTORY [COMMITS] [SEED] [SHAPE]
 
 About 2,000 files in nested directories, small edits, one merge in ten commits, an issue key in six messages of ten.
+The shape "wide" has 4,000 larger files, a quarter of them side by side at the root, as git's own repository has.
 The history is streamed into `git fast-import` and then packed once, so that its deltas look like a server's.
 """
 
@@ -17,7 +18,8 @@ handle header history index issue key ledger limit line lock log mail merge mess
 push query queue rate read record refs report request retry route send server session site socket spool state status
 store sync table team test time token trace tree update user value verdict wait walk watch word write""".split()
 PEOPLE = [(f"{name.title()} Example", f"{name}@example.com") for name in WORDS[:40]]
-FILES = 2000
+# Files, how deep they lie, how long they are about and at most at first, and at most later.
+SHAPES = {"deep": (2000, (1, 2, 3, 4), 60, 1500, 2000), "wide": (4000, (0, 1, 2, 3), 150, 4000, 6000)}
 START = 1_500_000_000
 
 
@@ -32,7 +34,7 @@ def line(rng):
     return indent + f"{rng.choice(WORDS)}_{rng.choice(WORDS)}({rng.choice(WORDS)}, {rng.randrange(1000)});".encode()
 
 
-def edit(rng, lines):
+def edit(rng, lines, most):
     """Changes, adds, removes or moves a few neighbouring lines."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         at = rng.randrange(len(lines) + 1)
@@ -40,7 +42,7 @@ def edit(rng, lines):
         kind = rng.random()
         if kind < 0.5:
             lines[at : at + span] = [line(rng) for _ in range(span)]
-        elif kind < 0.8 and len(lines) < 2000:
+        elif kind < 0.8 and len(lines) < most:
             lines[at:at] = [line(rng) for _ in range(span)]
         elif kind < 0.95 and len(lines) > 40:
             del lines[at : at + span]
@@ -62,8 +64,8 @@ def message(rng, number):
 
 
 class History:
-    def __init__(self, out, rng):
-        self.out, self.rng, self.files, self.mark = out, rng, {}, 0
+    def __init__(self, out, rng, shape):
+        self.out, self.rng, self.shape, self.files, self.mark = out, rng, shape, {}, 0
 
     def data(self, payload):
         self.out.write(b"data %d\n%s\n" % (len(payload), payload))
@@ -93,17 +95,19 @@ class History:
         if path.endswith(b".png"):
             self.put(path, b"\x89PNG\0" + self.rng.randbytes(200))
         else:
-            edit(self.rng, self.files[path])
+            edit(self.rng, self.files[path], self.shape[-1])
             self.put(path, self.content(self.files[path]))
 
     def first(self):
         rng = self.rng
+        files, depths, length, longest, _ = self.shape
         mark = self.commit(b"refs/heads/main", None)
-        for number in range(FILES):
-            depth = rng.randrange(1, 5)
-            directory = "/".join(WORDS[(number * 7 + level * level * 3) % (6 + level * 5)] for level in range(depth))
-            path = f"src/{directory}/{WORDS[number % len(WORDS)]}{number}.{'png' if number % 50 == 0 else 'c'}".encode()
-            self.files[path] = [line(rng) for _ in range(int(rng.paretovariate(1.3) * 60) % 1500 + 20)]
+        for number in range(files):
+            depth = rng.choice(depths)
+            directory = "".join(WORDS[(number * 7 + level * level * 3) % (6 + level * 5)] + "/" for level in range(depth))
+            name = f"{WORDS[number % len(WORDS)]}{number}.{'png' if number % 50 == 0 else 'c'}"
+            path = f"{'src/' if depth else ''}{directory}{name}".encode()
+            self.files[path] = [line(rng) for _ in range(int(rng.paretovariate(1.3) * length) % longest + 20)]
             self.put(path, self.content(self.files[path]))
         return mark
 
@@ -141,11 +145,12 @@ def main():
     directory = sys.argv[1]
     commits = int(sys.argv[2]) if len(sys.argv) > 2 else 80_000
     seed = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    shape = SHAPES[sys.argv[4] if len(sys.argv) > 4 else "deep"]
     env = {"PATH": os.environ["PATH"], "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": "/nonexistent"}
     git = ["git", f"--git-dir={os.path.abspath(directory)}"]
     subprocess.run(git + ["init", "--quiet", "--bare", "--initial-branch=main"], check=True, env=env)
     importer = subprocess.Popen(git + ["fast-import", "--quiet", "--done", "--force"], stdin=subprocess.PIPE, env=env)
-    History(importer.stdin, random.Random(seed)).run(commits)
+    History(importer.stdin, random.Random(seed), shape).run(commits)
     importer.stdin.close()
     if importer.wait() != 0:
         sys.exit("fast-import failed")
