@@ -182,8 +182,12 @@ impl<'r> Told<'r> {
     }
 
     fn write(&self, baseline: &[(u64, Oid)], appended: &[Oid]) -> Result<(), Error> {
-        // What is there and cannot be read is worth nothing and makes room.
-        self.replace(baseline, appended, self.path.exists())
+        // What is there and cannot be read is worth nothing and makes room; what another push has put there meanwhile
+        // may already tell more than ours.
+        match self.load() {
+            Some(_) => Ok(()),
+            None => self.replace(baseline, appended, self.path.exists()),
+        }
     }
 
     /// Puts a whole new file in place at once, with the owner and the rights the repository has.
@@ -401,6 +405,17 @@ mod tests {
         check(&scratch, &[update("refs/heads/mine", None, Some(mine))], &[mine]);
         tell(&scratch, &[mine]);
         check(&scratch, &[update("refs/heads/yours", None, Some(yours))], &[yours]);
+    }
+
+    #[test]
+    fn a_slow_first_look_takes_back_nothing_that_a_quicker_push_told() {
+        let scratch = Scratch::new();
+        let line = scratch.line(None, 2, NOW);
+        let repository = scratch.open();
+        let slow = baseline(&repository, &[]).unwrap();
+        tell(&scratch, &[line[1]]);
+        Told::of(&repository).write(&slow, &[]).unwrap();
+        assert!(Told::of(&repository).known(&[]).contains(line[1]));
     }
 
     #[test]
