@@ -13,7 +13,7 @@ use crate::event::Seen;
 use crate::git::{Commit, RefName};
 use crate::parse::IssueKey;
 use crate::queue::{EntityKind, NewEntity};
-use crate::text::cut;
+use crate::text::{cut, hex};
 
 /// Where people look at a repository in a browser. Section `account.web`.
 ///
@@ -264,14 +264,6 @@ fn unknown_placeholder(template: &str) -> Option<String> {
     const KNOWN: [&str; 4] = ["repository", "commit", "branch", "path"];
     let names = template.split('{').skip(1).map(|rest| rest.split('}').next().unwrap_or(rest));
     names.filter(|name| !KNOWN.contains(name)).map(str::to_owned).next()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -42,6 +42,14 @@ pub fn cut(text: &str, units: usize) -> &str {
     text
 }
 
+/// Bytes as digits, two for each.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 fn write_char(f: &mut Formatter<'_>, c: char) -> fmt::Result {
     match c {
         c if c.is_ascii_control() => write!(f, "\\x{:02x}", c as u32),

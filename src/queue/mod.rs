@@ -8,6 +8,8 @@
 //!    outbox by [`Queue::owe`], entity by entity, and [`Queue::finish`] closes the event.
 //! 3. [`Queue::claim`] lends a site's entities to a sender for a while; [`Queue::settle`] takes its
 //!    verdicts. A claim that is never settled runs out by itself.
+//! 4. What an event orders goes into the ledger by [`Queue::plan`]; `ledger.rs` tells the life of an
+//!    effect, `protocol.rs` the rules by which it is carried out once.
 //!
 //! Invariants: `updateSequenceId` only grows, whatever the clock does. A settle that comes too late
 //! (its lease is over, or the entity has changed since) changes nothing. All writing happens on one
@@ -16,9 +18,15 @@
 //!
 //! This folder is the only place with SQL.
 
+mod audit;
+mod effects;
 mod events;
+mod ledger;
 mod look;
+#[cfg(test)]
+mod model;
 mod outbox;
+mod protocol;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -30,9 +38,13 @@ use std::sync::Arc;
 use crate::event::{Event, EventId};
 use crate::git::{Oid, RefName};
 
+pub use audit::{AuditRow, Verified};
+pub use effects::{EffectFilter, EffectRow, Ledgered, Retry};
 pub use events::{Added, Queued, Tip};
+pub use ledger::{Denied, Gone, NewEffect, Outcome, Planned, Ruled, Ruling, Sweep, Turn};
 pub use look::{Counts, EntityRow, EventRow, Filter, RepositoryRow, SiteCounts, Trace};
 pub use outbox::{Batch, Class, EntityKind, Lease, NewEntity, Next, Owed, Owing, Settled};
+pub use protocol::State;
 use store::Store;
 pub use store::{Error, holder};
 
@@ -209,6 +221,128 @@ impl Queue {
     /// Everything we know about a commit, an issue or a branch.
     pub async fn trace(&self, what: String) -> Result<Trace, Error> {
         self.store.read(move |c| look::trace(c, &what)).await
+    }
+
+    /// Writes down what an event orders, and says how each order stands; the same order again changes nothing,
+    /// unless nobody vouched for it so far.
+    pub async fn plan(&self, planned: Planned, now: i64) -> Result<Vec<Ruled>, Error> {
+        self.store.write(move |c| ledger::plan(c, &planned, now)).await
+    }
+
+    /// Lends the oldest open effect of each of at most `limit` issues, if it is due, until `now + ttl`.
+    pub async fn claim_effects(
+        &self,
+        site: String,
+        owner: String,
+        limit: usize,
+        now: i64,
+        ttl: i64,
+    ) -> Result<Vec<Turn>, Error> {
+        self.store.write(move |c| ledger::claim(c, &site, &owner, limit, now, ttl)).await
+    }
+
+    /// Notes on disk that a READY effect is about to be sent; false when the turn is lost, or the issue is busy
+    /// under another key.
+    pub async fn intend(&self, turn: &mut Turn, issue_id: Option<String>, now: i64) -> Result<bool, Error> {
+        let (held, id) = (turn.clone(), issue_id.clone());
+        let intended = self.store.write(move |c| ledger::intend(c, &held, id.as_deref(), now)).await?;
+        if intended {
+            turn.intended(issue_id, now);
+        }
+        Ok(intended)
+    }
+
+    /// Right before sending: how many milliseconds the request may take; `None` when it must not be sent.
+    pub async fn fence(&self, turn: &Turn, now: i64) -> Result<Option<i64>, Error> {
+        let held = turn.clone();
+        self.store.read(move |c| ledger::fence(c, &held, now)).await
+    }
+
+    /// Notes that an UNKNOWN effect is being looked for; false when the turn is lost.
+    pub async fn probe(&self, turn: &mut Turn, now: i64) -> Result<bool, Error> {
+        let held = turn.clone();
+        let probing = self.store.write(move |c| ledger::probe(c, &held, now)).await?;
+        if probing {
+            turn.probing();
+        }
+        Ok(probing)
+    }
+
+    /// Takes what became of a turn; false when it was no longer the owner's, and nothing has changed.
+    pub async fn settle_effect(&self, turn: Turn, outcome: Outcome, now: i64) -> Result<bool, Error> {
+        self.store.write(move |c| ledger::settle(c, &turn, &outcome, now)).await
+    }
+
+    /// Makes UNKNOWN what was in flight and whose owner is gone; returns how many effects have to be looked for.
+    pub async fn recover(&self, gone: Gone, now: i64) -> Result<usize, Error> {
+        self.store.write(move |c| ledger::recover(c, gone, now)).await
+    }
+
+    /// Makes every open effect UNKNOWN: the store is older than what may have been sent. A store that was restored
+    /// from [`Queue::snapshot`] does so by itself.
+    pub async fn restored(&self, now: i64) -> Result<usize, Error> {
+        self.store.write(move |c| ledger::restored(c, now)).await
+    }
+
+    /// Settled effects of which there may be two, ten minutes after they were applied.
+    pub async fn sweep_due(&self, site: String, limit: usize, now: i64) -> Result<Vec<Sweep>, Error> {
+        self.store.read(move |c| ledger::sweep_due(c, &site, limit, now)).await
+    }
+
+    /// Notes that doubles of an effect were looked for, and how many there were.
+    pub async fn swept(&self, key: String, doubles: u32, now: i64) -> Result<(), Error> {
+        self.store.write(move |c| ledger::swept(c, &key, doubles, now)).await
+    }
+
+    /// Deletes effects that were closed, and authored, before `before`.
+    pub async fn prune_effects(&self, before: i64) -> Result<usize, Error> {
+        self.store.write(move |c| ledger::prune(c, before)).await
+    }
+
+    /// Effects that match, newest first.
+    pub async fn effects(&self, filter: EffectFilter) -> Result<Vec<EffectRow>, Error> {
+        self.store.read(move |c| effects::list(c, &filter)).await
+    }
+
+    /// What became of what somebody pushed since a moment, in the order it was given; at most `limit`.
+    pub async fn effects_since(&self, pusher: String, since: i64, limit: usize) -> Result<Vec<EffectRow>, Error> {
+        self.store.read(move |c| effects::since(c, &pusher, since, limit)).await
+    }
+
+    /// How many effects there are, by site and state.
+    pub async fn effect_counts(&self, now: i64) -> Result<Vec<Ledgered>, Error> {
+        self.store.read(move |c| effects::counts(c, now)).await
+    }
+
+    /// How many effects were found in Jira more than once.
+    pub async fn doubled(&self) -> Result<u64, Error> {
+        self.store.read(effects::doubled).await
+    }
+
+    /// Has what is parked, or what Jira refused, tried again, as a person asks.
+    pub async fn retry_effects(
+        &self,
+        filter: EffectFilter,
+        retry: Retry,
+        who: String,
+        now: i64,
+    ) -> Result<usize, Error> {
+        self.store.write(move |c| effects::retry(c, &filter, retry, &who, now)).await
+    }
+
+    /// Closes what is not in flight, because a person says that it is done.
+    pub async fn done_effects(&self, filter: EffectFilter, who: String, now: i64) -> Result<usize, Error> {
+        self.store.write(move |c| effects::done(c, &filter, &who, now)).await
+    }
+
+    /// The decisions about one effect, oldest first.
+    pub async fn audit(&self, key: String) -> Result<Vec<AuditRow>, Error> {
+        self.store.read(move |c| audit::of(c, &key)).await
+    }
+
+    /// Walks the chain of all decisions.
+    pub async fn verify_audit(&self) -> Result<Verified, Error> {
+        self.store.read(audit::verify).await
     }
 
     /// Copies the store, consistently and while it is in use, to a file that takes the place of `to`.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::oneshot;
 
+use super::ledger;
 use crate::failpoint::{failpoint, weakened};
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -74,7 +75,7 @@ type Told = Box<dyn FnOnce(&Result<(), Error>) + Send>;
 
 const GROUP: usize = 256;
 const WAITING: usize = 4096;
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 
 impl Store {
     pub fn open(directory: &Path, now: i64) -> Result<Store, Error> {
@@ -84,6 +85,7 @@ impl Store {
         let path = directory.join("queue.db");
         let mut connection = open_checked(&path, now)?;
         migrate(&mut connection, MIGRATIONS)?;
+        remember(&mut connection, now)?;
         set_clean(&connection, false)?;
         let (sender, receiver) = sync_channel(WAITING);
         let broken = Arc::new(Mutex::new(None));
@@ -173,6 +175,7 @@ pub(super) fn snapshot(connection: &Connection, to: &Path) -> rusqlite::Result<(
         let mut copy = Connection::open(&temporary)?;
         rusqlite::backup::Backup::new(connection, &mut copy)?.run_to_completion(1024, Duration::ZERO, None)?;
         copy.execute_batch("PRAGMA journal_mode = DELETE")?;
+        ledger::mark_copy(&copy)?;
     }
     let renamed = File::open(&temporary).and_then(|file| file.sync_all()).and_then(|()| fs::rename(&temporary, to));
     renamed.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
@@ -318,6 +321,13 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), Error
     Ok(())
 }
 
+fn remember(connection: &mut Connection, now: i64) -> Result<(), Error> {
+    let transaction = connection.transaction()?;
+    ledger::remember(&transaction, now)?;
+    transaction.commit()?;
+    Ok(())
+}
+
 fn private_directory(directory: &Path) -> Result<(), Error> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
     made.map_err(|error| failed(directory, &error))
@@ -373,7 +383,7 @@ mod tests {
 
     #[test]
     fn f77_every_migration_meets_a_store_with_data() {
-        let samples = [include_str!("migrations/0001.sample.sql")];
+        let samples = [include_str!("migrations/0001.sample.sql"), include_str!("migrations/0002.sample.sql")];
         assert_eq!(samples.len(), MIGRATIONS.len());
         let mut connection = Connection::open_in_memory().unwrap();
         for (done, sample) in samples.iter().enumerate() {
