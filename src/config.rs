@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::host::Account;
+use crate::people::{People, Person};
 use crate::{parse, queue, send};
 
 /// Everything `config.toml` says, checked.
@@ -24,6 +25,7 @@ pub struct Config {
     pub parse: parse::Settings,
     pub site: Vec<send::Settings>,
     pub account: Vec<Account>,
+    pub person: Vec<Person>,
 }
 
 /// Section `daemon`: where the process keeps things. The defaults are those of a system service when
@@ -160,6 +162,11 @@ impl Config {
         parse::Rules::new(&self.parse, if projects.is_empty() { None } else { Some(projects) })
     }
 
+    /// The people of the table, joined.
+    pub fn people(&self) -> Result<People, String> {
+        People::new(self.person.clone())
+    }
+
     fn resolve(&mut self, folder: &Path) {
         let daemon = &mut self.daemon;
         for path in [&mut daemon.state, &mut daemon.spool, &mut daemon.socket, &mut daemon.admin_socket] {
@@ -176,6 +183,7 @@ impl Config {
 
     fn check(&self) -> Result<(), String> {
         self.rules(None).map_err(|error| error.to_string())?;
+        self.people().map_err(|because| format!("person: {because}"))?;
         let mut names = BTreeSet::new();
         for site in &self.site {
             site.check().map_err(|error| format!("site {}: {error}", site.name))?;

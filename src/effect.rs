@@ -131,7 +131,6 @@ pub struct Arrival {
     pub pushed_at: i64,
     /// The commit's place in its event: grows along the history.
     pub place: i64,
-    pub ruling: Ruling,
 }
 
 /// What is known of an order before anybody asks whether its pusher may give it.
@@ -150,8 +149,13 @@ const DAY_MS: i64 = 86_400_000;
 /// How much longer than its order could come again an effect is remembered.
 const REMEMBERED_DAYS: u32 = 60;
 
-/// Everything that a commit orders. The message must be whole: a cut one would make other keys.
-pub fn of_commit(mentions: &Mentions, commit: &Commit, arrival: &Arrival) -> Vec<NewEffect> {
+/// Everything that a commit orders, each ruled on by itself. The message must be whole: a cut one would make other keys.
+pub fn of_commit(
+    mentions: &Mentions,
+    commit: &Commit,
+    arrival: &Arrival,
+    rule: impl Fn(&Order) -> Ruling,
+) -> Vec<NewEffect> {
     let identity = arrival.identity.of(commit);
     let mut before = HashMap::new();
     let effect = |order: &Order| {
@@ -160,9 +164,14 @@ pub fn of_commit(mentions: &Mentions, commit: &Commit, arrival: &Arrival) -> Vec
         let times: &mut u32 = before.entry(digest).or_insert(0);
         let key = EffectKey::new(&arrival.site, &identity, &digest, *times);
         *times += 1;
-        effect.into_new(key, arrival.place, arrival.ruling.clone())
+        effect.into_new(key, arrival.place, rule(order))
     };
     mentions.orders.iter().map(effect).collect()
+}
+
+/// An order for people, without texts: `#time 1h 30m`.
+pub fn command(order: &Order) -> String {
+    Action::new(&order.verb, 0, 0).command()
 }
 
 /// What forbids an order whoever gives it: history, age, or that nobody gives it; in this order,
@@ -388,13 +397,12 @@ mod tests {
             pusher: "ann".to_owned(),
             pushed_at: (AT + 60) * 1000,
             place: 0,
-            ruling: Ruling::Ready,
         }
     }
 
     fn effects_of(commit: &Commit, arrival: &Arrival) -> Vec<NewEffect> {
         let rules = Rules::new(&Settings::default(), None).unwrap();
-        of_commit(&rules.message(&commit.message), commit, arrival)
+        of_commit(&rules.message(&commit.message), commit, arrival, |_| Ruling::Ready)
     }
 
     fn keys_of(commit: &Commit, arrival: &Arrival) -> Vec<String> {
@@ -436,7 +444,7 @@ mod tests {
         let commit = commit('a', message);
         let known = ["ABC", "DEF"].map(str::to_owned).into();
         let all = Rules::new(&Settings::default(), Some(known)).unwrap().message(message.as_bytes());
-        let all = of_commit(&all, &commit, &arrival);
+        let all = of_commit(&all, &commit, &arrival, |_| Ruling::Ready);
         let some = effects_of(&commit, &arrival);
         assert_eq!((all.len(), some.len()), (2, 1));
         assert_eq!(all[1].key, some[0].key);

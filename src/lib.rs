@@ -11,10 +11,12 @@ pub mod clock; // the time of day
 pub mod git; // what happened in a repository
 pub mod parse; // what a commit message asks of Jira
 pub mod event; // git and parse joined: one thing Jira should hear
+pub mod people; // who is who in Git, at the host and in Jira
 pub mod intake; // from a hook to the daemon, or to disk
 pub mod queue; // events Jira has not heard yet, kept safe
 pub mod entity; // an event as the commits and branches Jira keeps
 pub mod effect; // an order, once it is to be carried out
+pub mod smart; // who may give orders
 pub mod sync; // what an event means, and what no hook told
 pub mod send; // telling Jira: batches, retries, Cloud
 pub mod host; // where repositories live, and how hooks get there

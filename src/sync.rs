@@ -18,8 +18,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::entity::{self, Home};
 use crate::event::{Event, EventId, Kind, Origin, Seen};
 use crate::git::{self, Budget, Commit, Helper, Known, Oid, RefName, Repository, Update};
-use crate::parse::{IssueKey, Mentions, Rules};
-use crate::queue::{NewEntity, Tip};
+use crate::parse::{IssueKey, Mentions, Order, Rules};
+use crate::people::{People, Pusher};
+use crate::queue::{NewEffect, NewEntity, Ruling, Tip};
+use crate::smart::Policy;
+use crate::{effect, people, smart};
 
 /// How messages of a repository are read, and how links to it are made.
 pub struct Reading {
@@ -27,6 +30,62 @@ pub struct Reading {
     pub home: Home,
     /// Whether commits take the keys of the branch they were pushed to.
     pub branch_links_commits: bool,
+    /// Where the agent carries out the orders of messages: by whose leave.
+    pub orders: Option<Orders>,
+}
+
+/// Who gives the orders of an event, and who may.
+pub struct Orders {
+    pub site: String,
+    pub smart: smart::Settings,
+    pub people: Arc<People>,
+    pub pusher: Option<Pusher>,
+    /// Whether the event brings the history of a repository that is new to us.
+    pub import: bool,
+    pub now: i64,
+}
+
+impl Orders {
+    /// The orders of an event that a user handed over, where the agent is the one to obey; nothing where they only link.
+    pub fn new(
+        event: &Event,
+        uid: u32,
+        site: &str,
+        smart: &smart::Settings,
+        people: Arc<People>,
+        now: i64,
+    ) -> Option<Orders> {
+        if smart.policy == Policy::Off {
+            return None;
+        }
+        // What was found by looking was pushed by somebody else than the daemon that found it.
+        let pushed = event.kind == Kind::Push;
+        let pusher = if pushed { people::pusher(&event.claims, uid, smart.is_host(uid)) } else { None };
+        Some(Orders { site: site.to_owned(), smart: smart.clone(), people, pusher, import: false, now })
+    }
+
+    /// Rules on one order of a commit of an event.
+    pub fn rule(&self, order: &Order, commit: &Commit, event: &Event, repository: &str) -> Ruling {
+        let standing = event.updates.iter().filter(|update| update.new.is_some());
+        let refs: Vec<RefName> = standing.map(|update| update.name.clone()).collect();
+        let came = effect::Circumstances {
+            kind: event.kind,
+            import: self.import,
+            verified: false,
+            authored_at: effect::authored_at(commit),
+        };
+        let (verb, author, pusher) = (&order.verb, &commit.author, self.pusher.as_ref());
+        let asked = smart::Asked { verb, author, pusher, refs: &refs, repository };
+        self.smart.rule(&asked, &self.people, came, self.now)
+    }
+}
+
+/// A part of what an event means.
+pub enum Portion {
+    /// What a site is told.
+    Entities(Vec<NewEntity>),
+    /// What a site is ordered.
+    Effects(Vec<NewEffect>),
 }
 
 /// What our snapshot says about the refs of an event.
@@ -65,11 +124,13 @@ pub fn digest<E>(
     repository: Option<&Repository>,
     snapshot: &Snapshot,
     reading: &Reading,
-    mut emit: impl FnMut(Vec<NewEntity>) -> Result<(), E>,
+    mut emit: impl FnMut(Portion) -> Result<(), E>,
 ) -> Result<Result<Digest, git::Error>, E> {
     let mut work = Work {
         repository,
         reading,
+        event,
+        effects: Vec::new(),
         branch_keys: branch_keys(event, reading),
         digest: Digest::default(),
         named: Vec::new(),
@@ -138,6 +199,8 @@ pub fn keys(mentions: &Mentions) -> Vec<IssueKey> {
 struct Work<'a> {
     repository: Option<&'a Repository>,
     reading: &'a Reading,
+    event: &'a Event,
+    effects: Vec<NewEffect>,
     branch_keys: Vec<IssueKey>,
     digest: Digest,
     /// Commits that name an issue; the files of some are to be read yet.
@@ -172,9 +235,11 @@ impl Work<'_> {
         if seen.cut
             && let Some(whole) = self.repository.and_then(|repository| repository.commit(seen.commit.id).ok())
         {
-            seen.commit = whole;
+            (seen.commit, seen.cut) = (whole, false);
         }
-        let mut keys = keys(&self.reading.rules.message(&seen.commit.message));
+        let mentions = self.reading.rules.message(&seen.commit.message);
+        self.orders(&seen, &mentions);
+        let mut keys = keys(&mentions);
         keys.extend(self.branch_keys.iter().filter(|key| !keys.contains(key)).cloned().collect::<Vec<_>>());
         if keys.is_empty() {
             return;
@@ -182,6 +247,27 @@ impl Work<'_> {
         self.digest.keyed += 1;
         self.waiting += seen.commit.message.len();
         self.named.push((seen, keys));
+    }
+
+    /// Puts down what a commit orders, and whether its pusher may.
+    fn orders(&mut self, seen: &Seen, mentions: &Mentions) {
+        let Some(orders) = self.reading.orders.as_ref().filter(|_| !mentions.orders.is_empty()) else { return };
+        if seen.cut {
+            // Half a message would be another commit's.
+            self.digest.trouble = Some(format!("commands of {} could not be read by the daemon", seen.commit.id));
+            return;
+        }
+        let arrival = effect::Arrival {
+            site: orders.site.clone(),
+            repository: self.event.repository.id.clone(),
+            identity: orders.smart.identity,
+            pusher: orders.pusher.as_ref().map_or_else(String::new, |pusher| pusher.login.clone()),
+            pushed_at: self.event.at,
+            // The newest commit comes first, and the oldest is to be obeyed first.
+            place: -i64::try_from(self.digest.commits).unwrap_or(i64::MAX),
+        };
+        let rule = |order: &Order| orders.rule(order, &seen.commit, self.event, &self.reading.home.name);
+        self.effects.extend(effect::of_commit(mentions, &seen.commit, &arrival, rule));
     }
 
     /// Reads the files of commits that name an issue, and makes entities of them in their order.
@@ -212,7 +298,7 @@ impl Work<'_> {
         event: &Event,
         repository: &Repository,
         snapshot: &Snapshot,
-        emit: &mut impl FnMut(Vec<NewEntity>) -> Result<(), E>,
+        emit: &mut impl FnMut(Portion) -> Result<(), E>,
     ) -> Result<Result<(), git::Error>, E> {
         let read: HashSet<Oid> = event.commits.iter().map(|seen| seen.commit.id).collect();
         let news: Vec<Oid> = event.updates.iter().filter_map(|update| update.new).collect();
@@ -244,19 +330,22 @@ impl Work<'_> {
     }
 
     /// Hands on full portions when enough has come together.
-    fn hand_on<E>(&mut self, emit: &mut impl FnMut(Vec<NewEntity>) -> Result<(), E>) -> Result<(), E> {
+    fn hand_on<E>(&mut self, emit: &mut impl FnMut(Portion) -> Result<(), E>) -> Result<(), E> {
         if self.named.len() >= ROUND || self.waiting >= WAITING {
             self.look_at_files();
         }
-        if self.portion.len() >= PORTION { self.hand_on_all(emit) } else { Ok(()) }
+        if self.portion.len().max(self.effects.len()) >= PORTION { self.hand_on_all(emit) } else { Ok(()) }
     }
 
-    fn hand_on_all<E>(&mut self, emit: &mut impl FnMut(Vec<NewEntity>) -> Result<(), E>) -> Result<(), E> {
+    fn hand_on_all<E>(&mut self, emit: &mut impl FnMut(Portion) -> Result<(), E>) -> Result<(), E> {
         let mut entities = std::mem::take(&mut self.portion).into_iter().peekable();
         while entities.peek().is_some() {
-            emit(entities.by_ref().take(PORTION).collect())?;
+            emit(Portion::Entities(entities.by_ref().take(PORTION).collect()))?;
         }
-        Ok(())
+        match std::mem::take(&mut self.effects) {
+            effects if effects.is_empty() => Ok(()),
+            effects => emit(Portion::Effects(effects)),
+        }
     }
 }
 
@@ -315,10 +404,12 @@ mod tests {
             rules: Arc::new(Rules::new(&Settings::default(), None).unwrap()),
             home: Home { name: "long".to_owned(), web: Web::default(), site_url: "https://j".to_owned() },
             branch_links_commits: false,
+            orders: None,
         };
         let snapshot = Snapshot { current: HashSet::new(), before: Vec::new() };
         let (mut entities, mut largest) = (Vec::new(), 0);
         let digested = digest(&event, Some(&repository), &snapshot, &reading, |portion| {
+            let Portion::Entities(portion) = portion else { panic!("no orders were asked for") };
             largest = largest.max(portion.len());
             entities.extend(portion);
             Ok::<_, std::convert::Infallible>(())

@@ -13,11 +13,9 @@ use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 
 use crate::event::{Event, Kind};
-use crate::host::Account;
 use crate::intake::socket::{self, Peer};
 use crate::intake::{Outcome, Reply, spool};
-use crate::queue;
-use crate::{clock, failpoint};
+use crate::{clock, failpoint, people, queue};
 
 use super::Shared;
 
@@ -191,7 +189,7 @@ fn may_speak(config: &crate::config::Config, git_dir: &Path, uid: u32) -> Result
         return Err(format!("{} lies in no account; `agent install` or an [[account]] adds it", git_dir.display()));
     };
     let own = rustix::process::geteuid().as_raw();
-    if uid == 0 || uid == own || named(account, uid) {
+    if uid == 0 || uid == own || people::is_named(&account.users, uid) {
         return Ok(());
     }
     match std::fs::metadata(real.join("objects")) {
@@ -203,13 +201,6 @@ fn may_speak(config: &crate::config::Config, git_dir: &Path, uid: u32) -> Result
             account.name
         )),
     }
-}
-
-fn named(account: &Account, uid: u32) -> bool {
-    account.users.iter().any(|user| match user.parse::<u32>() {
-        Ok(number) => number == uid,
-        Err(_) => User::from_name(user).ok().flatten().is_some_and(|user| user.uid == Uid::from_raw(uid)),
-    })
 }
 
 fn may_write(objects: &std::fs::Metadata, uid: u32) -> bool {

@@ -1,7 +1,6 @@
 //! From stored events to the outbox: a few repositories at a time, one event a repository.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +9,11 @@ use tokio::task::JoinSet;
 
 use crate::event::{Event, Kind, Origin};
 use crate::git::{Oid, RefName, Repository, Told};
-use crate::queue::{self, Class, Owing, Queued};
-use crate::send::Settings;
-use crate::sync::{self, Reading, Snapshot};
-use crate::{clock, failpoint};
+use crate::people::People;
+use crate::queue::{self, Class, Owing, Planned, Queued};
+use crate::send::{Executor, Settings};
+use crate::sync::{self, Orders, Portion, Reading, Snapshot};
+use crate::{clock, failpoint, smart};
 
 use super::{Applied, Shared};
 
@@ -64,7 +64,7 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
 async fn digest(shared: &Arc<Shared>, queued: Queued) -> Result<(), queue::Error> {
     let applied = shared.applied();
     let id = queued.event.id;
-    let Some((reading, site)) = reading(&applied, queued.event.repository.git_dir()) else {
+    let Some((reading, site)) = reading(&applied, &queued) else {
         let because = "no site is linked to the repository's account".to_owned();
         return shared.queue.wait(id, clock::now() + UNLINKED_MS, because).await;
     };
@@ -127,15 +127,21 @@ fn owe_all(shared: &Shared, queued: &Queued, reading: &Reading, site: &str) -> D
     let refs = event.updates.iter().map(|update| update.name.clone()).collect();
     let current = handle.block_on(shared.queue.still_at(event.repository.id.clone(), refs, queued.seq))?;
     let snapshot = Snapshot { current: current.into_iter().collect(), before };
-    let emit = |entities| {
-        let owing = Owing {
-            site: site.to_owned(),
-            repository: event.repository.id.clone(),
-            class: Class::Live,
-            event: event.id.to_string(),
-            entities,
-        };
-        handle.block_on(shared.queue.owe(owing, clock::now())).map(drop)
+    let emit = |portion| {
+        let (repository, id) = (event.repository.id.clone(), event.id.to_string());
+        match portion {
+            Portion::Entities(entities) => {
+                let owing = Owing { site: site.to_owned(), repository, class: Class::Live, event: id, entities };
+                handle.block_on(shared.queue.owe(owing, clock::now())).map(drop)
+            }
+            Portion::Effects(effects) => {
+                let pusher = reading.orders.as_ref().and_then(|orders| orders.pusher.as_ref());
+                let pusher = pusher.map_or_else(String::new, |pusher| pusher.login.clone());
+                let planned =
+                    Planned { site: site.to_owned(), repository, event: id, seq: queued.seq, pusher, effects };
+                handle.block_on(shared.queue.plan(planned, clock::now())).map(drop)
+            }
+        }
     };
     let readable = repository.as_ref().ok();
     let _growing = event.rest.then(|| Growing::new(shared, &event.repository.id));
@@ -193,7 +199,8 @@ pub fn open(origin: &Origin) -> Result<Repository, String> {
     }
 }
 
-fn reading<'a>(applied: &'a Applied, git_dir: &Path) -> Option<(Reading, &'a Settings)> {
+fn reading<'a>(applied: &'a Applied, queued: &Queued) -> Option<(Reading, &'a Settings)> {
+    let git_dir = queued.event.repository.git_dir();
     let real = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
     let account = applied.config.account_of(&real)?;
     let site = applied.config.site_of(account)?;
@@ -201,6 +208,16 @@ fn reading<'a>(applied: &'a Applied, git_dir: &Path) -> Option<(Reading, &'a Set
         rules: Arc::clone(applied.rules.get(&site.name)?),
         home: account.home(&real, &site.url),
         branch_links_commits: applied.config.parse.branch_links_commits,
+        orders: match site.executor {
+            Executor::Agent => orders(queued, &site.name, &account.smart, &applied.people),
+            Executor::Jira | Executor::Off => None,
+        },
     };
     Some((reading, site))
+}
+
+fn orders(queued: &Queued, site: &str, smart: &smart::Settings, people: &Arc<People>) -> Option<Orders> {
+    let orders = Orders::new(&queued.event, queued.uid, site, smart, Arc::clone(people), clock::now())?;
+    // More than a push has time to read, into a repository that nobody has pushed to before: an import.
+    Some(Orders { import: queued.first_sight && queued.event.rest, ..orders })
 }

@@ -34,6 +34,7 @@ use tokio::task::JoinSet;
 use crate::clock;
 use crate::config::{Config, Environment, Places};
 use crate::parse::Rules;
+use crate::people::People;
 use crate::queue::{self, Queue};
 use crate::serve::{self, Office, Running};
 
@@ -51,6 +52,7 @@ struct Applied {
     config: Config,
     /// By site's name.
     rules: HashMap<String, Arc<Rules>>,
+    people: Arc<People>,
 }
 
 /// What all parts share.
@@ -112,7 +114,7 @@ impl Applied {
             let rules = config.rules(Some(site)).map_err(|error| format!("site {}: {error}", site.name))?;
             Ok((site.name.clone(), Arc::new(rules)))
         });
-        Ok(Applied { rules: rules.collect::<Result<_, String>>()?, config })
+        Ok(Applied { rules: rules.collect::<Result<_, String>>()?, people: Arc::new(config.people()?), config })
     }
 }
 

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::entity::{Home, Web};
+use crate::smart;
 
 /// Section `[[account]]` of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Account {
     /// What it is called in words and messages.
@@ -24,6 +25,9 @@ pub struct Account {
     /// may write to the repository. Default: none.
     #[serde(default)]
     pub users: Vec<String>,
+    /// Smart Commits in its repositories. Default: commands only link.
+    #[serde(default)]
+    pub smart: smart::Settings,
 }
 
 impl Account {
@@ -48,6 +52,7 @@ impl Account {
     }
 
     pub fn check(&self) -> Result<(), String> {
+        self.smart.check().map_err(|because| format!("account {}: smart: {because}", self.name))?;
         match self.web.misspelt() {
             Some((name, placeholder)) => Err(format!(
                 "account {}: web.{name} has {{{placeholder}}}, which does not exist; there are {{repository}}, {{commit}}, {{branch}} and {{path}}",
@@ -69,8 +74,7 @@ mod tests {
 
     #[track_caller]
     fn check(root: &str, git_dir: &str, name: &str) {
-        let account =
-            Account { name: "a".to_owned(), root: root.into(), site: None, web: Web::default(), users: Vec::new() };
+        let account = Account { name: "a".to_owned(), root: root.into(), ..Account::default() };
         assert!(account.covers(Path::new(git_dir)));
         assert_eq!(account.repository_name(Path::new(git_dir)), name);
     }
@@ -86,13 +90,7 @@ mod tests {
 
     #[test]
     fn a_neighbour_with_the_same_beginning_is_not_covered() {
-        let account = Account {
-            name: "a".to_owned(),
-            root: "/srv/git".into(),
-            site: None,
-            web: Web::default(),
-            users: Vec::new(),
-        };
+        let account = Account { root: "/srv/git".into(), ..Account::default() };
         assert!(!account.covers(Path::new("/srv/git-other/x.git")));
     }
 }

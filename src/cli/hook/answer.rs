@@ -3,17 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::Event;
-use crate::git::Update;
+use crate::git::{Commit, Update};
 use crate::intake::{self, HandedOver, Outcome};
-use crate::parse::{IssueKey, Mentions, Rules};
-use crate::send;
+use crate::parse::{IssueKey, Mentions, Order, Rules};
+use crate::queue::Ruling;
+use crate::sync::Orders;
 use crate::text::Untrusted;
+use crate::{effect, send};
 
 /// What a push is answered with.
 pub struct Answer<'a> {
     pub event: &'a Event,
     pub rules: &'a Rules,
     pub site: Option<&'a send::Settings>,
+    /// By whose leave the agent carries out orders, where it does; and what the repository is called.
+    pub orders: Option<(&'a Orders, &'a str)>,
     pub handed: &'a Result<HandedOver, intake::Error>,
 }
 
@@ -28,7 +32,9 @@ impl Answer<'_> {
             found.branch(update, self.rules);
         }
         for seen in &self.event.commits {
-            found.commit(&self.rules.message(&seen.commit.message));
+            let mentions = self.rules.message(&seen.commit.message);
+            found.commit(&mentions);
+            found.ruled.extend(mentions.orders.iter().filter_map(|order| self.ruled(order, &seen.commit)));
         }
         if found.keys.is_empty() && found.rejected.is_empty() && !self.event.rest {
             return Vec::new();
@@ -77,7 +83,8 @@ impl Answer<'_> {
             lines.push(format!("  {} keys past the first 100 of an entity are left out", found.beyond));
         }
         lines.extend(found.keys.iter().map(|key| self.key_line(key)));
-        if found.orders > 0 {
+        lines.extend(found.ruled.iter().cloned());
+        if found.orders > found.ruled.len() {
             lines.push(format!("  {}: {}", count(found.orders, "command", "commands"), self.fate_of_orders()));
         }
         lines.extend(found.refused.iter().cloned());
@@ -97,9 +104,19 @@ impl Answer<'_> {
     fn fate_of_orders(&self) -> &'static str {
         match self.site.map(|site| site.executor) {
             Some(send::Executor::Jira) => "Jira carries them out",
-            Some(send::Executor::Agent) => "noted; carrying them out is not available yet",
             _ => "switched off here",
         }
+    }
+
+    /// What becomes of one order, where the agent is the one to carry it out.
+    fn ruled(&self, order: &Order, commit: &Commit) -> Option<String> {
+        let (orders, repository) = self.orders?;
+        let fate = match orders.rule(order, commit, self.event, repository) {
+            Ruling::Refused { because, .. } => format!("is not carried out: {}", Untrusted::text(&because)),
+            Ruling::Ready | Ruling::Open => "is queued".to_owned(),
+        };
+        let command = effect::command(order);
+        Some(format!("  {} {} {fate}", order.key, Untrusted::text(&command)))
     }
 }
 
@@ -119,6 +136,7 @@ struct Found {
     commits: usize,
     branches: usize,
     orders: usize,
+    ruled: Vec<String>,
     beyond: usize,
     keys: BTreeSet<IssueKey>,
     rejected: BTreeMap<String, String>,

@@ -26,8 +26,11 @@ use clap::Parser;
 use crate::config::{Config, Environment, Places};
 use crate::event::{Claim, Event, EventId, Kind, Origin, PushOption, Seen};
 use crate::git::{self, Budget, Known, Repository, Told, Update};
+use crate::host::Account;
 use crate::intake::{self, HandedOver, Outcome};
 use crate::parse::Rules;
+use crate::send::{self, Executor};
+use crate::sync::Orders;
 use crate::{clock, host};
 
 use answer::Answer;
@@ -252,7 +255,20 @@ impl Hook {
         } else if handed.is_err() {
             self.mark_dirty();
         }
-        Ok(Answer { event: &event, rules: &rules, site, handed: &handed }.lines())
+        let name = account.map(|account| account.repository_name(&self.git_dir)).unwrap_or_default();
+        let orders = self.orders(&event, account.zip(site))?;
+        let orders = orders.as_ref().map(|orders| (orders, name.as_str()));
+        Ok(Answer { event: &event, rules: &rules, site, orders, handed: &handed }.lines())
+    }
+
+    /// By whose leave the agent carries out the orders of an event, where it is the one to do so.
+    fn orders(&self, event: &Event, linked: Option<(&Account, &send::Settings)>) -> anyhow::Result<Option<Orders>> {
+        let Some((account, site)) = linked.filter(|(_, site)| site.executor == Executor::Agent) else {
+            return Ok(None);
+        };
+        let people = Arc::new(self.config.people().map_err(anyhow::Error::msg)?);
+        let uid = rustix::process::geteuid().as_raw();
+        Ok(Orders::new(event, uid, &site.name, &account.smart, people, event.at))
     }
 
     fn read(&self, updates: &[Update], known: &Known, budget: Budget, rules: &Rules) -> anyhow::Result<Event> {

@@ -1,0 +1,351 @@
+//! Who may give orders: the rules between a command in a message and its execution.
+//!
+//! An order is carried out for whoever *pushed* it, never for the author a commit names: an author line proves nothing.
+//! Nothing is carried out where nobody vouches for the pusher, with one exception that has to be asked for twice
+//! (`policy = "email"`), for those who come from tools that work that way.
+//!
+//! What is refused for want of a vouched-for pusher may still come from one who is; every other refusal is for good. The
+//! reasons are sentences for the person who pushed.
+
+use serde::Deserialize;
+
+use crate::effect::{self, Circumstances, Identity};
+use crate::git::{Ident, RefName};
+use crate::parse::Verb;
+use crate::people::{self, People, Person, Pusher};
+use crate::queue::{Denied, Ruling};
+
+/// Section `[account.smart]` of the configuration: Smart Commits in the repositories of an account.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Who may give orders. Default `off`: commands only link.
+    pub policy: Policy,
+    /// Which commits count as the same, so that their orders are carried out once. Default `authored`.
+    pub identity: Identity,
+    /// Orders of commits that were authored longer ago than these many days are not carried out. Default 30.
+    pub max_age_days: u32,
+    /// Users of this server, by name or number, that run the hooks of a host: what their environment says about the
+    /// pusher is believed. Default: none.
+    pub host_users: Vec<String>,
+    /// Whether people may give orders in commits of others that they push. Work is only ever logged in the pusher's own.
+    /// Default true.
+    pub orders_of_others: bool,
+    /// Branches whose commits may move issues, where `*` stands for anything. Default: all.
+    pub transition_refs: Vec<String>,
+    /// If there are any, an order has to fit one of these. Default: none.
+    pub allow: Vec<Allow>,
+    /// Without this, `policy = "email"` is refused.
+    pub i_accept_forgery: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// Nobody.
+    #[default]
+    Off,
+    /// Whoever pushed and is vouched for; Jira sees the agent's account, and the text says for whom.
+    Bot,
+    /// Whoever a commit names as its author, which everybody can forge.
+    Email,
+}
+
+/// One rule of `allow`: what it leaves out, it allows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Allow {
+    /// Names of people (`[[person]]`) or logins.
+    pub people: Vec<String>,
+    /// `comment`, `time`, `transition`, `assign`, `label`, `fixversion`.
+    pub verbs: Vec<String>,
+    /// Names of transitions as they are written in messages, without the `#`.
+    pub transitions: Vec<String>,
+    /// Branches, where `*` stands for anything.
+    pub refs: Vec<String>,
+    /// Names of repositories, where `*` stands for anything.
+    pub repositories: Vec<String>,
+}
+
+/// An order and where it comes from.
+pub struct Asked<'a> {
+    pub verb: &'a Verb,
+    pub author: &'a Ident,
+    pub pusher: Option<&'a Pusher>,
+    /// The branches it was pushed to.
+    pub refs: &'a [RefName],
+    /// The repository's name in its account.
+    pub repository: &'a str,
+}
+
+/// Why an order is not carried out.
+struct Denial {
+    why: Denied,
+    because: String,
+}
+
+/// The names of verbs, as configuration and people write them.
+const VERBS: [&str; 6] = ["comment", "time", "transition", "assign", "label", "fixversion"];
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            policy: Policy::Off,
+            identity: Identity::Authored,
+            max_age_days: 30,
+            host_users: Vec::new(),
+            orders_of_others: true,
+            transition_refs: vec!["refs/heads/*".to_owned()],
+            allow: Vec::new(),
+            i_accept_forgery: false,
+        }
+    }
+}
+
+impl Settings {
+    /// Checks what can be checked without a repository.
+    pub fn check(&self) -> Result<(), String> {
+        if self.policy == Policy::Email && !self.i_accept_forgery {
+            return Err(
+                "policy = \"email\" lets everybody give orders in the name of everybody; if that is really wanted, \
+                        i_accept_forgery = true says so"
+                    .to_owned(),
+            );
+        }
+        let verbs = self.allow.iter().flat_map(|allow| &allow.verbs);
+        match verbs.into_iter().find(|verb| !VERBS.contains(&verb.as_str())) {
+            Some(verb) => Err(format!("allow: there is no verb {verb}; there are {}", VERBS.join(", "))),
+            None => Ok(()),
+        }
+    }
+
+    /// Rules on one order: first on what no pusher could mend, then on who gives it.
+    pub fn rule(&self, asked: &Asked<'_>, people: &People, came: Circumstances, now: i64) -> Ruling {
+        let verified = asked.pusher.is_some() || self.policy == Policy::Email;
+        match effect::ruling(Circumstances { verified, ..came }, self.max_age_days, now) {
+            Ruling::Ready => match self.decide(asked, people) {
+                Ok(()) => Ruling::Ready,
+                Err(Denial { why, because }) => Ruling::Refused { why, because },
+            },
+            other => other,
+        }
+    }
+
+    /// Whether what a hook of this user claims is what a host says.
+    pub fn is_host(&self, uid: u32) -> bool {
+        people::is_named(&self.host_users, uid)
+    }
+
+    /// Decides about one order, apart from how old it is and how it came.
+    fn decide(&self, asked: &Asked<'_>, people: &People) -> Result<(), Denial> {
+        match self.policy {
+            Policy::Off => Err(policy("commands are switched off here".to_owned())),
+            Policy::Email => Ok(()),
+            Policy::Bot => match asked.pusher {
+                Some(pusher) => self.decide_for(asked, pusher, people),
+                None => Err(Denial { why: Denied::Unverified, because: "nobody vouches for who pushed it".to_owned() }),
+            },
+        }
+    }
+
+    fn decide_for(&self, asked: &Asked<'_>, pusher: &Pusher, people: &People) -> Result<(), Denial> {
+        let person = people.who(pusher);
+        let name = person.map_or(pusher.login.as_str(), |person| person.name.as_str());
+        if person.is_some_and(|person| person.bot) {
+            return Err(policy(format!("{name} is a service, and services give no orders")));
+        }
+        let own = person.is_some_and(|person| is_author(person, asked.author, people));
+        if !own && matches!(asked.verb, Verb::Time { .. }) {
+            return Err(policy(match person {
+                Some(_) => format!("work is logged by whoever did it: the commit's author is not {name}"),
+                None => format!("work is logged by whoever did it, and no [[person]] joins {name} with an address"),
+            }));
+        }
+        if !own && !self.orders_of_others {
+            return Err(policy(format!("{name} is not the commit's author")));
+        }
+        let moves = matches!(asked.verb, Verb::Transition { .. });
+        if moves && !any_fits(&self.transition_refs, asked.refs) {
+            return Err(policy("commits of this branch move no issues".to_owned()));
+        }
+        match self.allow.is_empty() || self.allow.iter().any(|allow| allow.fits(asked, name, pusher)) {
+            true => Ok(()),
+            false => Err(policy(format!("{name} may not do that here"))),
+        }
+    }
+}
+
+impl Allow {
+    fn fits(&self, asked: &Asked<'_>, name: &str, pusher: &Pusher) -> bool {
+        let people = self.people.is_empty() || self.people.iter().any(|one| one == name || *one == pusher.login);
+        let verbs = self.verbs.is_empty() || self.verbs.iter().any(|one| one == verb_name(asked.verb));
+        let transitions = match asked.verb {
+            Verb::Transition { name, .. } if !self.transitions.is_empty() => {
+                self.transitions.iter().any(|one| one.eq_ignore_ascii_case(name))
+            }
+            _ => true,
+        };
+        let refs = self.refs.is_empty() || any_fits(&self.refs, asked.refs);
+        let repositories = self.repositories.is_empty()
+            || self.repositories.iter().any(|pattern| fits(pattern.as_bytes(), asked.repository.as_bytes()));
+        people && verbs && transitions && refs && repositories
+    }
+}
+
+fn policy(because: String) -> Denial {
+    Denial { why: Denied::Policy, because }
+}
+
+fn is_author(person: &Person, author: &Ident, people: &People) -> bool {
+    people.by_email(&author.email).is_some_and(|found| found == person)
+}
+
+fn verb_name(verb: &Verb) -> &'static str {
+    match verb {
+        Verb::Comment { .. } => "comment",
+        Verb::Time { .. } => "time",
+        Verb::Transition { .. } => "transition",
+        Verb::Assign { .. } => "assign",
+        Verb::Label { .. } => "label",
+        Verb::FixVersion { .. } => "fixversion",
+    }
+}
+
+fn any_fits(patterns: &[String], refs: &[RefName]) -> bool {
+    patterns.iter().any(|pattern| refs.iter().any(|name| fits(pattern.as_bytes(), name.as_bytes())))
+}
+
+/// Whether a name fits a pattern in which `*` stands for anything, slashes too; in time linear in both.
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    let mut parts = pattern.split(|byte| *byte == b'*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match memchr::memmem::find(rest, part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::people::Evidence;
+
+    fn people() -> People {
+        let person = |name: &str, bot| Person {
+            name: name.to_owned(),
+            emails: vec![format!("{name}@example.org")],
+            logins: vec![name.to_owned()],
+            bot,
+            ..Person::default()
+        };
+        People::new(vec![person("ann", false), person("ci", true)]).unwrap()
+    }
+
+    fn comment() -> Verb {
+        Verb::Comment { text: "x".to_owned() }
+    }
+
+    fn time() -> Verb {
+        Verb::Time { spent: "1h".to_owned().try_into().unwrap(), comment: String::new() }
+    }
+
+    fn close() -> Verb {
+        Verb::Transition { name: "close".to_owned(), comment: String::new() }
+    }
+
+    /// Asks as `login` about a commit of `author` on `branch`, and gives the reason for a refusal.
+    fn asked(settings: &Settings, verb: &Verb, author: &str, login: Option<&str>, branch: &str) -> Option<String> {
+        let author = Ident { email: format!("{author}@example.org").into_bytes(), ..Ident::default() };
+        let pusher = login.map(|login| Pusher { login: login.to_owned(), by: Evidence::Host });
+        let refs = [RefName::new(format!("refs/heads/{branch}"))];
+        let asked = Asked { verb, author: &author, pusher: pusher.as_ref(), refs: &refs, repository: "team/tool" };
+        settings.decide(&asked, &people()).err().map(|denial| denial.because)
+    }
+
+    #[track_caller]
+    fn check(text: &str, verb: &Verb, author: &str, login: Option<&str>, branch: &str, because: Option<&str>) {
+        let settings: Settings = toml::from_str(text).unwrap();
+        let found = asked(&settings, verb, author, login, branch);
+        match (&found, because) {
+            (None, None) => {}
+            (Some(found), Some(because)) if found.contains(because) => {}
+            _ => panic!("{found:?} instead of {because:?}"),
+        }
+    }
+
+    const BOT: &str = "policy = 'bot'";
+
+    #[test]
+    fn g5_a_forged_author_gives_no_orders_under_any_policy_but_email() {
+        check("", &comment(), "ann", Some("ann"), "main", Some("switched off"));
+        check(BOT, &comment(), "ann", None, "main", Some("nobody vouches"));
+        check(BOT, &time(), "ann", Some("eve"), "main", Some("no [[person]] joins eve"));
+        check("policy = 'email'\ni_accept_forgery = true", &comment(), "ann", None, "main", None);
+        assert!(toml::from_str::<Settings>("policy = 'email'").unwrap().check().is_err());
+        let strict = "policy = 'bot'\norders_of_others = false";
+        check(strict, &comment(), "ann", Some("eve"), "main", Some("eve is not the commit's author"));
+        check(strict, &comment(), "ann", Some("ann"), "main", None);
+    }
+
+    #[test]
+    fn f13_work_is_logged_in_ones_own_commits_only() {
+        check(BOT, &time(), "ann", Some("ann"), "main", None);
+        check(BOT, &time(), "bob", Some("ann"), "main", Some("author is not ann"));
+        check(BOT, &comment(), "bob", Some("ann"), "main", None);
+    }
+
+    #[test]
+    fn g7_services_give_no_orders() {
+        check(BOT, &comment(), "ci", Some("ci"), "main", Some("ci is a service"));
+    }
+
+    #[test]
+    fn f9_only_chosen_branches_move_issues() {
+        let text = "policy = 'bot'\ntransition_refs = ['refs/heads/main', 'refs/heads/release/*']";
+        check(text, &close(), "ann", Some("ann"), "main", None);
+        check(text, &close(), "ann", Some("ann"), "release/1/2", None);
+        check(text, &close(), "ann", Some("ann"), "topic", Some("move no issues"));
+        check(text, &comment(), "ann", Some("ann"), "topic", None);
+    }
+
+    #[test]
+    fn g5_where_there_are_rules_an_order_has_to_fit_one() {
+        let text = "policy = 'bot'\n[[allow]]\npeople = ['ann']\nverbs = ['transition']\ntransitions = ['Close']\n\
+                    [[allow]]\nverbs = ['comment']\nrepositories = ['team/*']\nrefs = ['refs/heads/main']";
+        check(text, &close(), "ann", Some("ann"), "x", None);
+        check(text, &close(), "ann", Some("eve"), "x", Some("may not"));
+        check(text, &comment(), "ann", Some("eve"), "main", None);
+        check(text, &comment(), "ann", Some("eve"), "x", Some("may not"));
+        check(text, &time(), "ann", Some("ann"), "main", Some("may not"));
+        let wrong: Settings = toml::from_str("[[allow]]\nverbs = ['close']").unwrap();
+        assert!(wrong.check().unwrap_err().contains("no verb close"));
+    }
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (pattern, name, expected) in [
+            ("refs/heads/*", "refs/heads/a/b", true),
+            ("refs/heads/*", "refs/tags/a", false),
+            ("*", "", true),
+            ("a*c", "abc", true),
+            ("a*c", "ac", true),
+            ("a*a", "a", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "acb", false),
+            ("main", "main2", false),
+        ] {
+            assert_eq!(fits(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
+        }
+    }
+}
