@@ -24,6 +24,9 @@
 //! every effect that was open in a copy, begins as UNKNOWN: it is looked for before it is sent. That
 //! costs one request each; a day is added because the clocks of authors are not ours.
 
+#[cfg(test)]
+mod tests;
+
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
 
 use super::audit::{self, AuditRow};
@@ -173,6 +176,22 @@ pub const SWEEP_AFTER_MS: i64 = 600_000;
 
 const DAY_MS: i64 = 86_400_000;
 
+/// Lends effects: of each issue the oldest that is open, if it is due and nothing of the issue is in flight.
+const CLAIM: &str = "UPDATE effect SET epoch = epoch + 1, owner = ?2, lease_until = ?3 + ?4 WHERE effect_key IN (
+    SELECT e.effect_key FROM effect e
+    WHERE e.site_id = ?1 AND e.state IN ('ready', 'intent', 'unknown', 'probing') AND e.lease_until < ?3
+      AND (e.state = 'ready' AND e.ready_at <= ?3 OR e.state = 'unknown' AND e.settle_at <= ?3)
+      AND NOT EXISTS (
+        SELECT 1 FROM effect o
+        WHERE o.site_id = e.site_id AND o.lane = e.lane AND o.state IN ('ready', 'intent', 'unknown', 'probing')
+          AND o.effect_key <> e.effect_key
+          AND (o.state IN ('intent', 'probing') OR o.lease_until >= ?3 OR e.state = 'ready' AND o.state = 'unknown'
+               OR o.state = e.state
+                  AND (o.seq, o.place, o.ordinal, o.part) < (e.seq, e.place, e.ordinal, e.part)))
+    ORDER BY e.seq, e.place, e.ordinal, e.part LIMIT ?5)
+  RETURNING site_id, repo_id, effect_key, lane, issue_id, commit_id, command, pusher, state, attempts,
+    coalesce(intent_at, min(authored_at, added_at) - ?6), body, epoch, seq, place, ordinal, part";
+
 impl Denied {
     fn as_str(self) -> &'static str {
         match self {
@@ -225,23 +244,10 @@ pub fn plan(c: &Connection, planned: &Planned, now: i64) -> Result<Vec<Ruled>> {
 /// Nothing of an issue is lent while another effect of it is in flight, and nothing of it is sent
 /// while it is not known what became of another.
 pub fn claim(c: &Connection, site: &str, owner: &str, limit: usize, now: i64, ttl: i64) -> Result<Vec<Turn>> {
-    let sql = "UPDATE effect SET epoch = epoch + 1, owner = ?2, lease_until = ?3 + ?4 WHERE effect_key IN (
-                 SELECT e.effect_key FROM effect e
-                 WHERE e.site_id = ?1 AND e.state IN ('ready', 'intent', 'unknown', 'probing') AND e.lease_until < ?3
-                   AND (e.state = 'ready' AND e.ready_at <= ?3 OR e.state = 'unknown' AND e.settle_at <= ?3)
-                   AND NOT EXISTS (
-                     SELECT 1 FROM effect o
-                     WHERE o.site_id = e.site_id AND o.lane = e.lane AND o.state IN ('ready', 'intent', 'unknown', 'probing')
-                       AND o.effect_key <> e.effect_key
-                       AND (o.state IN ('intent', 'probing') OR o.lease_until >= ?3 OR e.state = 'ready' AND o.state = 'unknown'
-                            OR o.state = e.state
-                               AND (o.seq, o.place, o.ordinal, o.part) < (e.seq, e.place, e.ordinal, e.part)))
-                 ORDER BY e.seq, e.place, e.ordinal, e.part LIMIT ?5)
-               RETURNING site_id, repo_id, effect_key, lane, issue_id, commit_id, command, pusher, state, attempts,
-                 coalesce(intent_at, min(authored_at, added_at) - ?6), body, epoch";
     let values = params![site, owner, now, ttl, limit as i64, DAY_MS];
     let turn = |row: &Row<'_>| {
-        Ok(Turn {
+        let order: [i64; 4] = [row.get(13)?, row.get(14)?, row.get(15)?, row.get(16)?];
+        let turn = Turn {
             site: row.get(0)?,
             repository: row.get(1)?,
             key: row.get(2)?,
@@ -255,9 +261,12 @@ pub fn claim(c: &Connection, site: &str, owner: &str, limit: usize, now: i64, tt
             since: row.get(10)?,
             body: row.get(11)?,
             hold: Hold { epoch: row.get(12)?, claimed_at: now, ttl, intent_at: None },
-        })
+        };
+        Ok((order, turn))
     };
-    c.prepare_cached(sql)?.query_map(values, turn)?.collect()
+    let mut turns = c.prepare_cached(CLAIM)?.query_map(values, turn)?.collect::<Result<Vec<_>>>()?;
+    turns.sort_by_key(|(order, _)| *order);
+    Ok(turns.into_iter().map(|(_, turn)| turn).collect())
 }
 
 /// Notes that an effect is about to be sent: READY becomes INTENT.
@@ -538,11 +547,11 @@ fn authorise(c: &Connection, planned: &Planned, effect: &NewEffect, row: &Standi
     let (state, settle_at) = opening(c, effect.authored_at, now)?;
     let sql =
         "UPDATE effect SET repo_id = ?2, event_id = ?3, seq = ?4, place = ?5, commit_id = ?6, pusher = ?7, body = ?8,
-                 body_hash = ?9, state = ?10, settle_at = ?11 WHERE effect_key = ?1";
+                 body_hash = ?9, state = ?10, settle_at = ?11, added_at = ?12 WHERE effect_key = ?1";
     let NewEffect { key, place, commit, body, body_hash, .. } = effect;
     let Planned { repository, event, seq, pusher, .. } = planned;
     let state = state.as_str();
-    let values = params![key, repository, event, seq, place, commit, pusher, body, body_hash, state, settle_at];
+    let values = params![key, repository, event, seq, place, commit, pusher, body, body_hash, state, settle_at, now];
     c.prepare_cached(sql)?.execute(values).map(|changed| changed > 0)
 }
 
