@@ -13,6 +13,7 @@
 mod batch;
 mod cloud;
 mod credentials;
+mod http;
 mod retry;
 mod settings;
 mod verdict;

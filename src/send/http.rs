@@ -1,0 +1,230 @@
+//! HTTP as everything here speaks it: what is never done, how long is waited, and what a failure means.
+//!
+//! A redirect is never followed, a request is never repeated by the client itself, no proxy is taken from the
+//! environment, and no more of an answer is read than a cap allows.
+
+use std::error::Error as StdError;
+use std::fs;
+use std::io;
+use std::iter;
+use std::time::Duration;
+
+use reqwest::header::ACCEPT;
+use reqwest::{Certificate, Client, RequestBuilder, Response, Url, redirect, retry};
+use rustls::CertificateError;
+use serde::Deserialize;
+
+use super::retry::Wish;
+use super::settings::is_cloud_id;
+use super::verdict::{Answer, Trouble};
+use super::{Error, Settings};
+
+/// A client with these rules, on its way to the hosts of one site.
+pub struct Http {
+    client: Client,
+    by_proxy: bool,
+}
+
+/// For a whole exchange of a few bytes, answer included.
+pub const SMALL: Duration = Duration::from_secs(30);
+
+impl Http {
+    pub fn new(settings: &Settings, with_tls: bool) -> Result<Http, Error> {
+        Ok(Http { client: client(settings, with_tls)?, by_proxy: settings.proxy.is_some() })
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub async fn send(&self, request: RequestBuilder, to: &Url) -> Result<Answer, Trouble> {
+        let way = self.way(to);
+        let response = request.header(ACCEPT, "application/json").send().await;
+        let response = response.map_err(|error| outage(&way, &error))?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = read(response, &way).await?;
+        Ok(Answer { host: host(to), status, headers, body })
+    }
+
+    /// Asks the site for the id that Atlassian gave it.
+    pub async fn cloud_id(&self, site: &Url, now: i64) -> Result<String, Trouble> {
+        let mut url = site.clone();
+        url.path_segments_mut()
+            .expect("settings take http and https only")
+            .pop_if_empty()
+            .extend(["_edge", "tenant_info"]);
+        let answer = self.send(self.client.get(url).timeout(SMALL), site).await?;
+        if let Some(trouble) = answer.trouble(now) {
+            return Err(trouble.of_the_site());
+        }
+        let Tenant { cloud_id } = answer.json()?;
+        if !is_cloud_id(&cloud_id) {
+            let because = format!("{} told an id that is none; set cloud_id", answer.host);
+            return Err(Trouble::Outage { wish: Wish::default(), answered: false, because });
+        }
+        Ok(cloud_id)
+    }
+
+    fn way(&self, to: &Url) -> String {
+        let host = host(to);
+        if self.by_proxy { format!("{host} (a proxy is configured)") } else { host }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Tenant {
+    cloud_id: String,
+}
+
+const CONNECT: Duration = Duration::from_secs(10);
+/// The most that is read of an answer.
+const CAP: usize = 4 << 20;
+
+fn client(settings: &Settings, with_tls: bool) -> Result<Client, Error> {
+    // Whoever was first has installed the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = Client::builder()
+        .user_agent(concat!("git-jira-agent/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT)
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .no_proxy();
+    if let Some(proxy) = settings.proxy()? {
+        builder = builder.proxy(proxy);
+    }
+    builder = match &settings.ca_file {
+        Some(path) => {
+            let unusable = |because: String| Error::Setting { setting: "ca_file", because };
+            let pem =
+                fs::read(path).map_err(|error| unusable(format!("{} cannot be read: {error}", path.display())))?;
+            let certificates = Certificate::from_pem_bundle(&pem);
+            let certificates = certificates.map_err(|error| unusable(format!("{}: {error}", path.display())))?;
+            if certificates.is_empty() {
+                return Err(unusable(format!("{} holds no certificate in PEM form", path.display())));
+            }
+            builder.tls_certs_merge(certificates)
+        }
+        None if with_tls => builder,
+        // A machine without any certificate may still try a sandbox.
+        None => builder.tls_certs_only([]),
+    };
+    builder.build().map_err(|error| Error::Http { because: chain(&error) })
+}
+
+async fn read(mut response: Response, host: &str) -> Result<Vec<u8>, Trouble> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| outage(host, &error))? {
+        if body.len() + chunk.len() > CAP {
+            let because = format!("{host} answered with more than {} MiB", CAP >> 20);
+            return Err(Trouble::Outage { wish: Wish::default(), answered: false, because });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn outage(host: &str, error: &reqwest::Error) -> Trouble {
+    let root = causes(error).last().map_or_else(String::new, ToString::to_string);
+    let because = match certificate(error) {
+        Some(error) => format!("the certificate of {host} is not accepted: {}", explained(error)),
+        None if error.is_timeout() && error.is_connect() => format!("cannot reach {host}: no connection in time"),
+        None if error.is_timeout() => format!("{host} did not answer in time"),
+        None if error.is_dns() => format!("the name {host} cannot be resolved"),
+        None if error.is_connect() => format!("cannot reach {host}: {root}"),
+        None => format!("the exchange with {host} broke off: {root}"),
+    };
+    Trouble::Outage { wish: Wish::default(), answered: false, because }
+}
+
+/// Finds what TLS disliked among the causes of an error.
+fn certificate(error: &reqwest::Error) -> Option<&rustls::Error> {
+    causes(error).find_map(|error| {
+        // Every layer on the way has wrapped it into an I/O error of its own, whose `source` skips what it wraps.
+        let mut error = error;
+        while let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            error = inner;
+        }
+        error.downcast_ref::<rustls::Error>()
+    })
+}
+
+fn explained(error: &rustls::Error) -> String {
+    use CertificateError as Dislike;
+    match error {
+        rustls::Error::InvalidCertificate(Dislike::UnknownIssuer) => {
+            "its authority is not known here; set ca_file to the authority's certificate".to_owned()
+        }
+        rustls::Error::InvalidCertificate(Dislike::Expired | Dislike::ExpiredContext { .. }) => {
+            format!("it has expired, or this machine's clock is wrong ({error})")
+        }
+        rustls::Error::InvalidCertificate(Dislike::NotValidYet | Dislike::NotValidYetContext { .. }) => {
+            format!("it is not valid yet, or this machine's clock is wrong ({error})")
+        }
+        rustls::Error::InvalidCertificate(Dislike::NotValidForName | Dislike::NotValidForNameContext { .. }) => {
+            format!("it is for another name ({error})")
+        }
+        error => error.to_string(),
+    }
+}
+
+/// An error with its causes, each said once.
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut said: Vec<String> = Vec::new();
+    for error in causes(error) {
+        let text = error.to_string();
+        if !said.iter().any(|said| said.contains(&text)) {
+            said.push(text);
+        }
+    }
+    said.join(": ")
+}
+
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
+}
+
+fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(error: CertificateError, hint: &str) {
+        let said = explained(&rustls::Error::InvalidCertificate(error));
+        assert!(said.contains(hint), "{said}");
+    }
+
+    #[test]
+    fn f41_what_tls_dislikes_is_said_with_what_helps() {
+        check(CertificateError::UnknownIssuer, "set ca_file");
+        check(CertificateError::Expired, "this machine's clock");
+        check(CertificateError::NotValidYet, "this machine's clock");
+        check(CertificateError::NotValidForName, "another name");
+        check(CertificateError::Revoked, "Revoked");
+    }
+
+    #[test]
+    fn f42_a_file_without_certificates_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let text = "name = 'a'\nurl = 'https://a.example'\nclient_id = 'i'\nsecret_file = '/s'";
+        let mut settings: Settings = toml::from_str(text).unwrap();
+        settings.ca_file = Some(path.clone());
+        let said = || client(&settings, true).map(drop).unwrap_err().to_string();
+        assert!(said().starts_with("ca_file ") && said().contains("cannot be read"), "{}", said());
+        fs::write(&path, "no certificate").unwrap();
+        assert!(said().contains("ca.pem holds no certificate"), "{}", said());
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let inner = io::Error::other("refused");
+        assert_eq!(chain(&Error::Http { because: inner.to_string() }), "cannot make an HTTP client: refused");
+    }
+}
