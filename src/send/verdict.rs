@@ -106,7 +106,7 @@ impl Answer {
         Untrusted::text(cut(&said, WORDS)).to_string()
     }
 
-    fn because(&self) -> String {
+    pub fn because(&self) -> String {
         let reason = reqwest::StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
         let status = format!("{} answered {} {}", self.host, self.status, reason.unwrap_or_default());
         match (status.trim_end(), self.words()) {
@@ -115,7 +115,7 @@ impl Answer {
         }
     }
 
-    fn moved(&self) -> String {
+    pub fn moved(&self) -> String {
         let place = self.header(LOCATION.as_str()).unwrap_or("an address it does not name");
         let place = match reqwest::Url::parse(place).ok().and_then(|url| url.host_str().map(str::to_owned)) {
             Some(host) => host,
@@ -141,7 +141,7 @@ impl Answer {
         Trouble::Limited { scope, wish: self.wish(now), because }
     }
 
-    fn wish(&self, now: i64) -> Wish {
+    pub fn wish(&self, now: i64) -> Wish {
         Wish::read(self.header(RETRY_AFTER.as_str()), self.header("x-ratelimit-reset"), now)
     }
 
@@ -150,7 +150,7 @@ impl Answer {
         Trouble::Outage { wish: Wish::default(), answered: false, because }
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
@@ -323,15 +323,18 @@ fn complaint(said: &Value) -> String {
     }
 }
 
-/// The messages in any of the forms that Jira's APIs use: texts, objects with a `message`, lists of either, and objects
-/// that hold such a list.
+/// The messages in any of the forms that Jira's APIs use: texts, objects with a `message`, lists of either, objects that
+/// hold such a list, and those that hold one for each field.
 fn messages(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
         Value::Array(values) => values.iter().flat_map(messages).collect(),
         Value::Object(fields) => {
             let names = ["errorMessages", "message", "error_description", "error"];
-            names.iter().find_map(|name| fields.get(*name)).map_or(Vec::new(), messages)
+            let general = names.iter().find_map(|name| fields.get(*name)).map_or(Vec::new(), messages);
+            let of_fields = fields.get("errors").and_then(Value::as_object).into_iter().flatten();
+            let of_fields = of_fields.map(|(field, said)| format!("{field}: {}", messages(said).join("; ")));
+            general.into_iter().chain(of_fields).collect()
         }
         _ => Vec::new(),
     }
@@ -432,6 +435,15 @@ mod tests {
         let body = r#"{"failedDevinfoEntities":{"r":{"errorMessages":[{"message":"name too long"}]}}}"#;
         check(202, JSON, body, "again+ again+ again+", "name too long");
         check(202, JSON, r#"{"acceptedDevinfoEntities":{"other":{"commits":["c1"]}}}"#, "again+ again+ again+", "");
+    }
+
+    #[test]
+    fn what_jira_says_of_single_fields_is_heard() {
+        let said = |body: &str| answer(400, JSON, body).words();
+        let fields = r#"{"errorMessages":["No."],"errors":{"comment":"too long","resolution":["is required"]}}"#;
+        assert_eq!(said(fields), "No.; comment: too long; resolution: is required");
+        assert_eq!(said(r#"{"errorMessages":[],"errors":{}}"#), "");
+        assert_eq!(said(r#"{"errors":["x"],"message":"y"}"#), "y");
     }
 
     #[test]
