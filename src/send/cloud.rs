@@ -43,11 +43,11 @@ impl Gateway {
         let auth = settings.address("auth_url", &settings.auth_url)?;
         let with_tls = [&site, &api, &auth].iter().any(|url| url.scheme() == "https");
         Ok(Gateway {
-            http: Http::new(settings, with_tls)?,
+            http: Http::new(settings, with_tls, None)?,
             site,
             api,
             auth,
-            client_id: settings.client_id.clone(),
+            client_id: settings.client_id.clone().unwrap_or_default(),
             secret,
             configured_id: settings.cloud_id.clone(),
             found: Mutex::default(),

@@ -1,7 +1,7 @@
-//! What opens a site: the secret that a person put somewhere, and the tokens that are had for it.
+//! What opens a site: the secret that a person put somewhere, the tokens that are had for it, and an account's pass.
 //!
-//! A secret is read once and kept out of every log. A token is good for one origin: nothing but [`Bearer::request`] can
-//! use it, and that makes requests to the origin the token was had for.
+//! A secret is read once and kept out of every log. A token is good for one origin: nothing but [`Bearer::request`] and
+//! [`Pass::request`] can use one, and they make requests to the origin it is for.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
@@ -9,13 +9,24 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use reqwest::header::AUTHORIZATION;
 use reqwest::{Client, Method, RequestBuilder, Url};
 use rustix::fs::OFlags;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Error, Settings};
+use super::Error;
 
-/// The secret of a site and where it came from.
+/// Where a secret is, as a section of the configuration says.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    pub file: Option<&'a Path>,
+    /// The name of a systemd credential.
+    pub credential: Option<&'a str>,
+    /// What the two settings are called.
+    pub names: [&'static str; 2],
+}
+
+/// A secret and where it came from.
 pub struct Secret {
     path: PathBuf,
     guard: Guard,
@@ -30,19 +41,46 @@ pub struct Bearer {
     until: Instant,
 }
 
+/// What lets an account in at one origin, for as long as its secret is good.
+pub struct Pass {
+    base: Url,
+    /// The mail address that goes with the token; none where the token alone says who it is.
+    email: Option<String>,
+    secret: Secret,
+}
+
+impl Place<'_> {
+    /// Checks that it is one place, and one that can be.
+    pub fn check(&self) -> Result<(), Error> {
+        let [file, credential] = self.names;
+        let wrong = |setting, because: String| Err(Error::Setting { setting, because });
+        match (self.file, self.credential) {
+            (Some(_), Some(_)) => wrong(credential, format!("is given besides {file}; one of them has to go")),
+            (None, None) => {
+                wrong(file, format!("is missing, and {credential} too; one of them says where the secret is"))
+            }
+            (None, Some(name)) if name.is_empty() || name.starts_with('.') || name.contains('/') => {
+                wrong(credential, "is not the name of a systemd credential".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Secret {
     /// Reads the secret from the file or the systemd credential that the settings name.
-    pub fn read(settings: &Settings, credentials_directory: Option<&Path>) -> Result<Secret, Error> {
-        let (path, guard) = match (&settings.secret_file, &settings.credential, credentials_directory) {
-            (Some(path), _, _) => (path.clone(), Guard::Mode),
+    pub fn read(place: Place<'_>, credentials_directory: Option<&Path>) -> Result<Secret, Error> {
+        let [file, credential] = place.names;
+        let (path, guard) = match (place.file, place.credential, credentials_directory) {
+            (Some(path), _, _) => (path.to_owned(), Guard::Mode),
             (None, Some(name), Some(directory)) => (directory.join(name), Guard::Systemd),
             (None, Some(name), None) => {
                 let because = format!("{name} cannot be had: systemd did not start this process with credentials");
-                return Err(Error::Setting { setting: "credential", because });
+                return Err(Error::Setting { setting: credential, because });
             }
             (None, None, _) => {
-                let because = "is missing, and credential too".to_owned();
-                return Err(Error::Setting { setting: "secret_file", because });
+                let because = format!("is missing, and {credential} too");
+                return Err(Error::Setting { setting: file, because });
             }
         };
         let value = read(&path, guard)?;
@@ -78,13 +116,48 @@ impl Bearer {
 
     /// Makes a request below the base the token is good for; segments and values are encoded.
     pub fn request(&self, http: &Client, method: Method, path: &[&str], query: &[(&str, &str)]) -> RequestBuilder {
-        let mut url = self.base.clone();
-        url.path_segments_mut().expect("settings take http and https only").pop_if_empty().extend(path);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        http.request(method, url).bearer_auth(self.value.expose_secret())
+        http.request(method, below(&self.base, path, query)).bearer_auth(self.value.expose_secret())
     }
+}
+
+impl Pass {
+    /// Takes a mail address with an API token, or a personal access token alone, for one origin.
+    pub fn new(base: Url, email: Option<String>, secret: Secret, http: &Client) -> Pass {
+        let pass = Pass { base, email, secret };
+        // What goes over the line is another text than the token, and opens as much.
+        let request = pass.request(http, Method::GET, &[], &[]).build();
+        let header = request.ok().and_then(|request| request.headers().get(AUTHORIZATION).cloned());
+        if let Some(header) = header.as_ref().and_then(|header| header.to_str().ok()) {
+            crate::secret::hide(header.rsplit(' ').next().unwrap_or(header));
+        }
+        pass
+    }
+
+    pub fn base(&self) -> &Url {
+        &self.base
+    }
+
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Makes a request below the base the pass is good for; segments and values are encoded.
+    pub fn request(&self, http: &Client, method: Method, path: &[&str], query: &[(&str, &str)]) -> RequestBuilder {
+        let request = http.request(method, below(&self.base, path, query));
+        match &self.email {
+            Some(email) => request.basic_auth(email, Some(self.secret.expose())),
+            None => request.bearer_auth(self.secret.expose()),
+        }
+    }
+}
+
+fn below(base: &Url, path: &[&str], query: &[(&str, &str)]) -> Url {
+    let mut url = base.clone();
+    url.path_segments_mut().expect("settings take http and https only").pop_if_empty().extend(path);
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    url
 }
 
 /// Who keeps others from reading the file.
@@ -235,5 +308,25 @@ mod tests {
         let url = request.url().as_str();
         assert_eq!(url, "http://127.0.0.1:9/base/%2F%2Fevil.example/@evil.example/a%2Fb%3Fc%23d?k=v%26w");
         assert!(request.headers()["authorization"].is_sensitive());
+    }
+
+    #[test]
+    fn s14_s15_a_pass_goes_to_its_own_origin_only_and_never_into_a_text() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("jira"), "canary-pass-1\n").unwrap();
+        let place = Place { file: None, credential: Some("jira"), names: ["secret_file", "credential"] };
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = Client::builder().tls_certs_only([]).build().unwrap();
+        for (email, shown) in [(Some("a@b.example"), "Basic "), (None, "Bearer ")] {
+            let secret = Secret::read(place, Some(folder.path())).unwrap();
+            let base = Url::parse("http://127.0.0.1:9/jira").unwrap();
+            let pass = Pass::new(base, email.map(str::to_owned), secret, &http);
+            let request = pass.request(&http, Method::GET, &["@evil.example", "..", "a/b"], &[]).build().unwrap();
+            assert_eq!(request.url().as_str(), "http://127.0.0.1:9/jira/@evil.example/a%2Fb");
+            let header = &request.headers()["authorization"];
+            assert!(header.is_sensitive() && header.to_str().unwrap().starts_with(shown));
+            let line = crate::secret::without(format!("sent {}", header.to_str().unwrap()).into_bytes());
+            assert_eq!(line, format!("sent {shown}[secret]").into_bytes());
+        }
     }
 }

@@ -25,12 +25,32 @@ pub struct Http {
     by_proxy: bool,
 }
 
+/// What came of a request that must not be sent twice without looking.
+pub enum Exchange {
+    /// Nothing of it left.
+    Unsent { because: String },
+    /// It may have arrived; no answer did.
+    Unanswered { because: String },
+    /// `whole` when nothing of the answer is missing.
+    Answered { answer: Answer, whole: bool },
+}
+
+/// How long an answer is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Until it begins.
+    pub begin: Duration,
+    /// Until it has ended.
+    pub end: Duration,
+}
+
 /// For a whole exchange of a few bytes, answer included.
 pub const SMALL: Duration = Duration::from_secs(30);
 
 impl Http {
-    pub fn new(settings: &Settings, with_tls: bool) -> Result<Http, Error> {
-        Ok(Http { client: client(settings, with_tls)?, by_proxy: settings.proxy.is_some() })
+    /// Makes a client that uses no connection again which was idle for longer than this.
+    pub fn new(settings: &Settings, with_tls: bool, idle: Option<Duration>) -> Result<Http, Error> {
+        Ok(Http { client: client(settings, with_tls, idle)?, by_proxy: settings.proxy.is_some() })
     }
 
     pub fn client(&self) -> &Client {
@@ -42,8 +62,30 @@ impl Http {
         let response = request.header(ACCEPT, "application/json").send().await;
         let response = response.map_err(|error| outage(&way, &error))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = read(response, &way).await?;
+        let body = read(response, &way).await.map_err(|(_, trouble)| trouble)?;
         Ok(Answer { host: host(to), status, headers, body })
+    }
+
+    /// Sends what must not be sent twice, with the patience that an answer is worth.
+    pub async fn send_once(&self, request: RequestBuilder, to: &Url, patience: Patience) -> Exchange {
+        let way = self.way(to);
+        let sending = request.header(ACCEPT, "application/json").timeout(patience.end).send();
+        let response = match tokio::time::timeout(patience.begin, sending).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                // What fails before a connection stands has left nothing; of everything else one cannot be sure.
+                let unsent = error.is_connect() || error.is_builder();
+                let because = outage(&way, &error).because();
+                return if unsent { Exchange::Unsent { because } } else { Exchange::Unanswered { because } };
+            }
+            Err(_) => return Exchange::Unanswered { because: format!("{way} did not answer in time") },
+        };
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let (body, whole) = match read(response, &way).await {
+            Ok(body) => (body, true),
+            Err((some, _)) => (some, false),
+        };
+        Exchange::Answered { answer: Answer { host: host(to), status, headers, body }, whole }
     }
 
     /// Asks the site for the id that Atlassian gave it.
@@ -81,7 +123,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// The most that is read of an answer.
 const CAP: usize = 4 << 20;
 
-fn client(settings: &Settings, with_tls: bool) -> Result<Client, Error> {
+fn client(settings: &Settings, with_tls: bool, idle: Option<Duration>) -> Result<Client, Error> {
     // Whoever was first has installed the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
@@ -91,6 +133,9 @@ fn client(settings: &Settings, with_tls: bool) -> Result<Client, Error> {
         .retry(retry::never())
         .referer(false)
         .no_proxy();
+    if let Some(idle) = idle {
+        builder = builder.pool_idle_timeout(idle);
+    }
     if let Some(proxy) = settings.proxy()? {
         builder = builder.proxy(proxy);
     }
@@ -113,16 +158,20 @@ fn client(settings: &Settings, with_tls: bool) -> Result<Client, Error> {
     builder.build().map_err(|error| Error::Http { because: chain(&error) })
 }
 
-async fn read(mut response: Response, host: &str) -> Result<Vec<u8>, Trouble> {
+/// Reads a body; where that fails, gives what there is of it, and why.
+async fn read(mut response: Response, host: &str) -> Result<Vec<u8>, (Vec<u8>, Trouble)> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| outage(host, &error))? {
-        if body.len() + chunk.len() > CAP {
-            let because = format!("{host} answered with more than {} MiB", CAP >> 20);
-            return Err(Trouble::Outage { wish: Wish::default(), answered: false, because });
+    loop {
+        match response.chunk().await {
+            Ok(None) => return Ok(body),
+            Ok(Some(chunk)) if body.len() + chunk.len() > CAP => {
+                let because = format!("{host} answered with more than {} MiB", CAP >> 20);
+                return Err((body, Trouble::Outage { wish: Wish::default(), answered: false, because }));
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Err(error) => return Err((body, outage(host, &error))),
         }
-        body.extend_from_slice(&chunk);
     }
-    Ok(body)
 }
 
 fn outage(host: &str, error: &reqwest::Error) -> Trouble {
@@ -216,7 +265,7 @@ mod tests {
         let text = "name = 'a'\nurl = 'https://a.example'\nclient_id = 'i'\nsecret_file = '/s'";
         let mut settings: Settings = toml::from_str(text).unwrap();
         settings.ca_file = Some(path.clone());
-        let said = || client(&settings, true).map(drop).unwrap_err().to_string();
+        let said = || client(&settings, true, None).map(drop).unwrap_err().to_string();
         assert!(said().starts_with("ca_file ") && said().contains("cannot be read"), "{}", said());
         fs::write(&path, "no certificate").unwrap();
         assert!(said().contains("ca.pem holds no certificate"), "{}", said());

@@ -10,13 +10,24 @@
 //! trouble, nothing is dropped without being counted. Telling twice is harmless, because an entity carries the number
 //! of its state. A token goes to the origin it was had for and nowhere else.
 
+pub mod account;
+mod adf;
 mod batch;
+mod choice;
 mod cloud;
+#[cfg(test)]
+mod corpus;
 mod credentials;
+mod effect;
 mod http;
+mod marker;
+mod outcome;
+mod platform;
 mod retry;
 mod settings;
 mod verdict;
+mod wiki;
+mod wording;
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -31,6 +42,10 @@ use crate::text::cut;
 use batch::{Envelope, Item, Operation, Packed, Properties, Provider, Request};
 use cloud::{Call, Gateway};
 use credentials::Secret;
+pub use effect::{Deed, Manner, Prepared};
+pub use marker::Marker;
+pub use outcome::{Attempt, Doubles, Obstacle, Probe, Reach};
+pub use platform::{Demand, Hours, Issue, Match, Offered, Person, Platform};
 use retry::{Circuit, Wish};
 pub use settings::{Executor, Kind, Settings};
 use verdict::{Answer, Flaw, Scope, Trouble, Verdict, settled};
@@ -101,7 +116,13 @@ impl Jira {
     /// Makes a client; `instance` names this installation in what it tells.
     pub fn new(settings: &Settings, credentials_directory: Option<&Path>, instance: &str) -> Result<Jira, Error> {
         settings.check()?;
-        let secret = Secret::read(settings, credentials_directory)?;
+        if settings.kind == Kind::DataCenter {
+            return Err(Error::Setting {
+                setting: "kind",
+                because: "data-center takes no development information".into(),
+            });
+        }
+        let secret = Secret::read(settings.secret(), credentials_directory)?;
         Ok(Jira {
             gateway: Gateway::new(settings, secret)?,
             site: settings.name.clone(),

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use reqwest::{NoProxy, Proxy, Url};
 use serde::Deserialize;
 
-use super::Error;
+use super::credentials::Place;
+use super::{Error, account};
 
 /// Section `[[site]]` of the configuration: one Jira, and how it is reached.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,11 +17,12 @@ pub struct Settings {
     pub name: String,
     /// The address people open, such as `https://example.atlassian.net`, without a slash at its end.
     pub url: String,
-    /// `cloud`; `data-center` has its place here but is not supported yet. Default `cloud`.
+    /// `cloud` or `data-center`, which takes no development information. Default `cloud`.
     #[serde(default)]
     pub kind: Kind,
-    /// The id of the OAuth credential that a site administrator made in Jira's settings.
-    pub client_id: String,
+    /// The id of the OAuth credential that a site administrator made in Jira's settings. Not needed for `data-center`.
+    #[serde(default)]
+    pub client_id: Option<String>,
     /// The file with the credential's secret, readable by its owner alone. Either this or `credential`.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
@@ -51,6 +53,10 @@ pub struct Settings {
     /// Who carries out the orders in commit messages: `jira`, `agent` or `off`. Default `jira`.
     #[serde(default)]
     pub executor: Executor,
+    /// The account that comments, logs work and moves issues, section `[site.account]`. Default: none; `data-center`
+    /// needs one.
+    #[serde(default)]
+    pub account: Option<account::Settings>,
     /// The keys of the site's projects. Default empty: not known, so every well-formed key counts.
     #[serde(default)]
     pub projects: Vec<String>,
@@ -81,13 +87,10 @@ impl Settings {
         if self.name.trim().is_empty() {
             return Err(wrong("name", "is empty"));
         }
-        if self.kind == Kind::DataCenter {
-            return Err(wrong("kind", "data-center is not supported yet, only cloud is"));
+        self.check_credential()?;
+        if let Some(account) = &self.account {
+            account.check(self.kind)?;
         }
-        if self.client_id.trim().is_empty() {
-            return Err(wrong("client_id", "is empty"));
-        }
-        self.check_secret()?;
         if self.cloud_id.as_deref().is_some_and(|id| !is_cloud_id(id)) {
             return Err(wrong("cloud_id", "is not an id such as 11223344-a1b2-3b33-c444-def123456789"));
         }
@@ -102,7 +105,8 @@ impl Settings {
 
     /// Makes paths absolute that are relative to the folder of the configuration.
     pub fn resolve(&mut self, folder: &Path) {
-        for path in [&mut self.secret_file, &mut self.ca_file] {
+        let account = self.account.as_mut().map(|account| &mut account.secret_file);
+        for path in [&mut self.secret_file, &mut self.ca_file].into_iter().chain(account) {
             *path = path.take().map(|path| folder.join(path));
         }
     }
@@ -130,19 +134,30 @@ impl Settings {
         Ok(Some(proxy.no_proxy(self.no_proxy.as_deref().and_then(NoProxy::from_string))))
     }
 
-    fn check_secret(&self) -> Result<(), Error> {
-        match (&self.secret_file, &self.credential) {
-            (Some(_), Some(_)) => Err(wrong("credential", "is given besides secret_file; one of them has to go")),
-            (None, None) => {
-                Err(wrong("secret_file", "is missing, and credential too; one of them says where the secret is"))
-            }
-            (None, Some(name)) if name.is_empty() || name.starts_with('.') || name.contains('/') => {
-                Err(wrong("credential", "is not the name of a systemd credential"))
-            }
-            _ => Ok(()),
+    /// Where the secret of the credential for development information is.
+    pub(super) fn secret(&self) -> Place<'_> {
+        Place {
+            file: self.secret_file.as_deref(),
+            credential: self.credential.as_deref(),
+            names: ["secret_file", "credential"],
+        }
+    }
+
+    /// Checks that there is what opens the site: Cloud takes development information, Data Center only what an account
+    /// does.
+    fn check_credential(&self) -> Result<(), Error> {
+        match (self.kind, &self.client_id) {
+            (Kind::DataCenter, _) if self.account.is_none() => Err(wrong("account", NO_ACCOUNT)),
+            (Kind::DataCenter, _) => Ok(()),
+            (Kind::Cloud, None) => Err(wrong("client_id", "is missing")),
+            (Kind::Cloud, Some(id)) if id.trim().is_empty() => Err(wrong("client_id", "is empty")),
+            (Kind::Cloud, Some(_)) => self.secret().check(),
         }
     }
 }
+
+const NO_ACCOUNT: &str = "is missing: a data-center is told of a push only through an account; make a personal access token \
+    for it in Jira and name the file with it as secret_file in a section [site.account]";
 
 /// Tells whether a text can stand for a site in an address.
 pub(super) fn is_cloud_id(text: &str) -> bool {
@@ -212,7 +227,7 @@ mod tests {
         check("", "secret_file is missing");
         check("secret_file = '/s'\ncredential = 'jira'", "credential is given besides secret_file");
         check("credential = '../jira'", "credential is not the name");
-        check("secret_file = '/s'\nkind = 'data-center'", "kind data-center is not supported yet");
+        check("secret_file = '/s'\nkind = 'data-center'", "account is missing: a data-center is told");
         check("secret_file = '/s'\nurl = 'https://a.example/'", "url ends with a slash");
         check("secret_file = '/s'\nurl = 'a.example'", "url is not a URL");
         check("secret_file = '/s'\nurl = 'ftp://a.example'", "url does not begin with https://");
@@ -221,8 +236,29 @@ mod tests {
         check("secret_file = '/s'\nproxy = 'socks5://proxy:1080'", "proxy does not begin with");
         check("secret_file = '/s'\ncloud_id = '../x'", "cloud_id is not an id");
         check("secret_file = '/s'\nclient_id = ' '", "client_id is empty");
+        let without = "name = 'a'\nurl = 'https://a.example'\nsecret_file = '/s'";
+        let settings: Settings = toml::from_str(without).unwrap();
+        assert_eq!(settings.check().unwrap_err().to_string(), "client_id is missing");
         check("secret_file = '/s'\nexecutor = 'me'", "unknown variant");
         check("secret_file = '/s'\nsecret = 'x'", "unknown field");
+    }
+
+    #[test]
+    fn an_account_is_what_its_kind_of_site_takes() {
+        let cloud = |lines: &str, complaint: &str| check(&format!("secret_file = '/s'\n[account]\n{lines}"), complaint);
+        cloud("email = 'a@b.example'\nsecret_file = '/t'", "");
+        cloud("email = 'a@b.example'\ncredential = 'token'\nscoped = true", "");
+        cloud("secret_file = '/t'", "account.email is missing");
+        cloud("email = 'ann'\nsecret_file = '/t'", "account.email is not a mail address");
+        cloud("email = 'a@b.example'", "account.secret_file is missing, and account.credential too");
+        cloud("email = 'a@b.example'\nsecret_file = '/t'\ncredential = 't'", "account.credential is given besides");
+        cloud("email = 'a@b.example'\ntoken = 't'", "unknown field");
+        let server =
+            |lines: &str, complaint: &str| check(&format!("kind = 'data-center'\n[account]\n{lines}"), complaint);
+        server("secret_file = '/t'", "");
+        server("secret_file = '/t'\nemail = 'a@b.example'", "account.email is for kind cloud");
+        server("secret_file = '/t'\nscoped = true", "account.scoped is for kind cloud");
+        server("", "account.secret_file is missing");
     }
 
     #[test]

@@ -1,0 +1,657 @@
+//! Effects against a Jira that keeps state, on Cloud and on Data Center.
+
+use std::time::Duration;
+
+use crate::clock;
+use crate::send::{Match, Settings};
+
+use super::*;
+
+/// A Jira and an account at it.
+struct Bench {
+    sandbox: Sandbox,
+    platform: Platform,
+    http: reqwest::Client,
+    folder: tempfile::TempDir,
+    kind: Kind,
+}
+
+const KINDS: [Kind; 2] = [Kind::Cloud, Kind::DataCenter];
+const WITHIN: Duration = Duration::from_secs(150);
+const PUSHED: i64 = 1_772_357_400_000;
+
+/// A Jira with ABC-1 and ABC-2, the account `agent`, and the people `ann` and `bob`.
+async fn bench(kind: Kind) -> Bench {
+    let person = |name: &str| SeedPerson {
+        name: name.to_owned(),
+        email: Some(format!("{name}@example.org")),
+        token: Some(format!("{name}-token")),
+        ..SeedPerson::default()
+    };
+    let issue = |key: &str| SeedIssue { key: key.to_owned(), summary: String::new(), status: "To Do".to_owned() };
+    let sandbox = Sandbox::start(Seed {
+        listen: ([127, 0, 0, 1], 0).into(),
+        client_id: "id".to_owned(),
+        client_secret: "secret".to_owned(),
+        issues: ["ABC-1", "ABC-2"].map(issue).into(),
+        people: ["agent", "ann", "bob"].map(person).into(),
+        store: None,
+    });
+    let sandbox = sandbox.await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let http = reqwest::Client::builder().tls_certs_only([]);
+    let platform = account(&sandbox, &folder, kind, "agent", "");
+    Bench { platform, http: http.build().unwrap(), sandbox, folder, kind }
+}
+
+fn account(sandbox: &Sandbox, folder: &tempfile::TempDir, kind: Kind, name: &str, lines: &str) -> Platform {
+    std::fs::write(folder.path().join(name), format!("{name}-token\n")).unwrap();
+    let of_kind = match kind {
+        Kind::Cloud => format!("client_id = 'id'\ncredential = 'x'\n[account]\nemail = '{name}@example.org'"),
+        Kind::DataCenter => "kind = 'data-center'\n[account]".to_owned(),
+    };
+    let url = format!("http://{}", sandbox.address);
+    let text = format!("name = 'a'\nurl = '{url}'\napi_url = '{url}'\n{of_kind}\ncredential = '{name}'\n{lines}");
+    let settings: Settings = toml::from_str(&text).unwrap();
+    Platform::new(&settings, Some(folder.path())).unwrap()
+}
+
+impl Bench {
+    async fn pull(&self, method: &str, path: &str, body: Value) -> Value {
+        let url = format!("http://{}/sandbox/{path}", self.sandbox.address);
+        let request = self.http.request(method.parse().unwrap(), url).json(&body);
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default()
+    }
+
+    async fn post(&self, path: &str, body: Value) {
+        self.pull("POST", path, body).await;
+    }
+
+    async fn fault(&self, on: &str, act: Value) {
+        self.post("faults", json!([{ "on": on, "times": 1, "act": act }])).await;
+    }
+
+    /// All that happened to an issue.
+    async fn effects(&self, key: &str) -> Value {
+        self.pull("GET", &format!("issues/{key}"), Value::Null).await
+    }
+
+    async fn count(&self, list: &str) -> usize {
+        self.effects("ABC-1").await[list].as_array().unwrap().len()
+    }
+
+    /// How often something was asked.
+    async fn asked(&self, method: &str, part: &str) -> usize {
+        let state = self.pull("GET", "state", Value::Null).await;
+        let fits = |one: &&Value| one["method"] == method && one["path"].as_str().unwrap().contains(part);
+        state["requests"].as_array().unwrap().iter().filter(fits).count()
+    }
+
+    async fn carry_out(&self, verb: &Verb) -> Attempt {
+        carry_out(&self.platform, verb).await
+    }
+
+    async fn probe(&self, verb: &Verb, since: i64) -> Probe {
+        self.platform.probe(&deed(verb), &mark(verb), since, clock::now()).await
+    }
+
+    /// Asserts that an attempt was refused for this reason.
+    #[track_caller]
+    fn check_refused(attempt: &Attempt, because: &str) {
+        let Attempt::Stopped(Obstacle::Refused { because: said }) = attempt else { panic!("{attempt:?}") };
+        assert!(said.contains(because), "{said:?} lacks {because:?}");
+    }
+
+    #[track_caller]
+    fn check_halted(attempt: &Attempt, reach: Reach, because: &str) {
+        let Attempt::Stopped(Obstacle::Halt { reach: far, because: said }) = attempt else { panic!("{attempt:?}") };
+        assert!(*far == reach && said.contains(because), "{far:?} {said:?} lacks {because:?}");
+    }
+}
+
+fn deed(verb: &Verb) -> Deed<'_> {
+    Deed {
+        issue: "10000",
+        verb,
+        commit: "1a2b3c4d5e6f",
+        repository: "team/tool",
+        author: "Ann Example",
+        email: "ann@example.org",
+        authored_at: PUSHED - 60_000,
+        pushed_at: PUSHED,
+    }
+}
+
+async fn carry_out(platform: &Platform, verb: &Verb) -> Attempt {
+    carry_out_as(platform, &deed(verb), &mark(verb), Manner::default()).await
+}
+
+async fn carry_out_as(platform: &Platform, deed: &Deed<'_>, marker: &Marker, manner: Manner<'_>) -> Attempt {
+    match platform.prepare(deed, marker, manner, clock::now()).await {
+        Ok(prepared) => platform.send(&prepared, WITHIN, clock::now()).await,
+        Err(attempt) => attempt,
+    }
+}
+
+/// The mark of an effect: as different as the orders are.
+fn mark(verb: &Verb) -> Marker {
+    Marker::new(&format!("{verb:?}"), b"installation")
+}
+
+fn comment() -> Verb {
+    Verb::Comment { text: "it [~bob] works".to_owned() }
+}
+
+fn time() -> Verb {
+    Verb::Time { spent: "1h 30m".parse().unwrap(), comment: "worked".to_owned() }
+}
+
+fn transition(name: &str, comment: &str) -> Verb {
+    Verb::Transition { name: name.to_owned(), comment: comment.to_owned() }
+}
+
+/// What an order makes, and the list that it is in.
+fn orders() -> [(Verb, &'static str); 3] {
+    [(comment(), "comments"), (time(), "worklogs"), (transition("start-progress", ""), "changelog")]
+}
+
+/// The id of what was made, where it has one.
+fn remote(attempt: Attempt) -> Option<String> {
+    match attempt {
+        Attempt::Applied { remote_id, issue_id, .. } if issue_id == "10000" => remote_id,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn f1_f2_f3_f4_each_order_is_carried_out_on_both_kinds_of_site() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        for (verb, list) in orders() {
+            let id = remote(bench.carry_out(&verb).await);
+            let effects = bench.effects("ABC-1").await;
+            let made = &effects[list][0];
+            assert_eq!((&made["author"], effects[list].as_array().unwrap().len()), (&json!("agent"), 1));
+            assert_eq!(id, (list != "changelog").then(|| made["id"].to_string()));
+        }
+        let effects = bench.effects("ABC-1").await;
+        assert_eq!(effects["status"], "In Progress");
+        let work = &effects["worklogs"][0];
+        assert_eq!((&work["seconds"], &work["started"]), (&json!(5_400), &json!("2026-03-01T09:29:00Z")));
+        let last = "— Ann Example, commit 1a2b3c4 in team/tool";
+        match kind {
+            Kind::Cloud => {
+                let paragraph =
+                    |text: &str| json!({ "type": "paragraph", "content": [{ "type": "text", "text": text }] });
+                let said =
+                    json!({ "type": "doc", "version": 1, "content": [paragraph("it [~bob] works"), paragraph(last)] });
+                assert_eq!(effects["comments"][0]["body"], said);
+                assert_eq!(work["properties"]["git-jira-agent"], mark(&time()).value());
+            }
+            Kind::DataCenter => {
+                assert_eq!(effects["comments"][0]["body"], format!("it \\[\\~bob\\] works\n\n{last}"));
+                let token = mark(&time()).token();
+                assert_eq!(work["comment"], format!("worked\n\n{last} \\({token}\\)"));
+            }
+        }
+        assert_eq!(effects["comments"][0]["properties"]["git-jira-agent"], mark(&comment()).value());
+        bench.sandbox.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_writes_for_themselves_needs_no_line_about_it() {
+    let bench = bench(Kind::DataCenter).await;
+    let (verb, work) = (comment(), Verb::Time { spent: "2h".parse().unwrap(), comment: String::new() });
+    for verb in [&verb, &work] {
+        let own = Deed { email: "Agent@example.org", ..deed(verb) };
+        remote(carry_out_as(&bench.platform, &own, &mark(verb), Manner::default()).await);
+    }
+    let effects = bench.effects("ABC-1").await;
+    assert_eq!(effects["comments"][0]["body"], "it \\[\\~bob\\] works");
+    let token = mark(&work).token();
+    assert_eq!(effects["worklogs"][0]["comment"], format!("— commit 1a2b3c4 in team/tool \\({token}\\)"));
+    assert_eq!(bench.asked("GET", "/myself").await, 1, "who one is is asked once");
+}
+
+#[tokio::test]
+async fn f47_what_was_done_without_an_answer_is_found_and_not_done_twice() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        let since = clock::now();
+        for (verb, list) in orders() {
+            assert_eq!(bench.probe(&verb, since).await, Probe::Absent, "{kind:?} {list}");
+            bench.fault("write", json!("apply_then_drop")).await;
+            let attempt = bench.carry_out(&verb).await;
+            assert!(matches!(&attempt, Attempt::Ambiguous { because } if because.contains("broke off")), "{attempt:?}");
+            let made = bench.effects("ABC-1").await[list][0]["id"].to_string();
+            let remote_id = (list != "changelog").then_some(made);
+            assert_eq!(bench.probe(&verb, since).await, Probe::Present { remote_id }, "{kind:?} {list}");
+            assert_eq!(bench.count(list).await, 1, "sent once");
+        }
+    }
+}
+
+#[tokio::test]
+async fn f48_what_is_done_long_after_is_found_then() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        let since = clock::now();
+        for (verb, list) in orders() {
+            bench.fault("write", json!({ "drop_then_apply": {} })).await;
+            assert!(matches!(bench.carry_out(&verb).await, Attempt::Ambiguous { .. }));
+            assert_eq!(bench.probe(&verb, since).await, Probe::Absent);
+            bench.post("release", json!({})).await;
+            while bench.count(list).await == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert!(matches!(bench.probe(&verb, since).await, Probe::Present { .. }), "{kind:?} {list}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn f57_success_that_cannot_be_read_is_ambiguous() {
+    let bench = bench(Kind::Cloud).await;
+    let since = clock::now();
+    let acts = [
+        json!({ "truncate": { "bytes": 10 } }),
+        json!("garbage"),
+        json!("html_login"),
+        json!({ "huge": { "bytes": 5 << 20 } }),
+    ];
+    for act in acts {
+        bench.fault("add_comment", act.clone()).await;
+        let attempt = bench.carry_out(&comment()).await;
+        assert!(matches!(attempt, Attempt::Ambiguous { .. }), "{act}: {attempt:?}");
+    }
+    assert_eq!(bench.count("comments").await, 1, "what broke off was done");
+    assert!(matches!(bench.probe(&comment(), since).await, Probe::Present { .. }));
+}
+
+#[tokio::test]
+async fn f46_who_does_not_answer_in_time_may_have_done_it() {
+    let bench = bench(Kind::Cloud).await;
+    let since = clock::now();
+    let in_haste = async |verb: &Verb| {
+        let prepared = bench.platform.prepare(&deed(verb), &mark(verb), Manner::default(), clock::now()).await.unwrap();
+        bench.platform.send(&prepared, Duration::from_millis(500), clock::now()).await
+    };
+    bench.fault("add_comment", json!({ "delay": { "ms": 900 } })).await;
+    let attempt = in_haste(&comment()).await;
+    assert!(matches!(&attempt, Attempt::Ambiguous { because } if because.contains("in time")), "{attempt:?}");
+    bench.fault("add_worklog", json!({ "trickle": { "bytes_per_second": 10 } })).await;
+    assert!(matches!(in_haste(&time()).await, Attempt::Ambiguous { .. }));
+    while bench.count("comments").await == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(matches!(bench.probe(&comment(), since).await, Probe::Present { .. }));
+    assert!(matches!(bench.probe(&time(), since).await, Probe::Present { .. }));
+}
+
+#[tokio::test]
+async fn f50_a_redirect_is_not_followed() {
+    let bench = bench(Kind::DataCenter).await;
+    let elsewhere = json!({ "redirect": { "to": "http://new.example/x", "code": 307 } });
+    bench.fault("read_issue", elsewhere.clone()).await;
+    Bench::check_halted(&bench.carry_out(&comment()).await, Reach::Account, "new.example");
+    bench.fault("add_comment", elsewhere).await;
+    let attempt = bench.carry_out(&comment()).await;
+    assert!(matches!(&attempt, Attempt::Ambiguous { because } if because.contains("new.example")), "{attempt:?}");
+    assert_eq!(bench.count("comments").await, 0);
+}
+
+#[tokio::test]
+async fn f51_a_limit_of_an_issue_is_no_limit_of_the_site() {
+    let bench = bench(Kind::Cloud).await;
+    let rate = |reason: &str| json!({ "rate": { "reason": reason, "retry_after": "3" } });
+    for (reason, reach) in [("jira-per-issue-on-write", Reach::Issue), ("jira-burst-based", Reach::Account)] {
+        bench.fault("write", rate(reason)).await;
+        match bench.carry_out(&comment()).await {
+            Attempt::Stopped(Obstacle::Later { reach: far, after, because }) => {
+                assert_eq!((far, after), (reach, Some(3_000)));
+                assert!(because.contains(reason), "{because}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    remote(bench.carry_out(&comment()).await);
+    bench.post("settings", json!({ "limits": { "comments": 1 } })).await;
+    Bench::check_refused(&bench.carry_out(&comment()).await, "limit of 1 comments");
+}
+
+#[tokio::test]
+async fn f40_f43_whatever_is_not_let_in_or_not_reached_is_not_done() {
+    let bench = bench(Kind::Cloud).await;
+    remote(bench.carry_out(&comment()).await);
+    for door in ["read_issue", "add_comment"] {
+        bench.fault(door, json!({ "status": { "code": 401, "body": "{}", "content_type": "application/json" } })).await;
+        Bench::check_halted(&bench.carry_out(&comment()).await, Reach::Account, "make a new token");
+    }
+    bench.fault("add_comment", json!({ "status": { "code": 503, "headers": { "retry-after": "7" } } })).await;
+    let attempt = bench.carry_out(&comment()).await;
+    assert!(matches!(attempt, Attempt::Stopped(Obstacle::Later { after: Some(7_000), .. })), "{attempt:?}");
+    bench.fault("read_issue", json!({ "status": { "code": 500 } })).await;
+    assert!(matches!(bench.carry_out(&comment()).await, Attempt::Stopped(Obstacle::Later { after: None, .. })));
+    bench.post("people", json!({ "name": "agent", "token": "another" })).await;
+    Bench::check_halted(&bench.carry_out(&comment()).await, Reach::Account, "answered 401");
+    assert_eq!(bench.count("comments").await, 1);
+    let Bench { sandbox, platform, .. } = bench;
+    sandbox.stop().await.unwrap();
+    let verb = comment();
+    let attempt = carry_out(&platform, &verb).await;
+    let Attempt::Stopped(Obstacle::Later { because, .. }) = attempt else { panic!("{attempt:?}") };
+    assert!(because.starts_with("cannot reach 127.0.0.1:"), "{because}");
+}
+
+#[tokio::test]
+async fn f44_f59_what_holds_for_one_issue_stops_no_other() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        bench.post("issues/ABC-1/move", json!({ "to": "NEW-7" })).await;
+        assert_eq!(bench.platform.issue("abc-1", clock::now()).await.unwrap().key, "NEW-7");
+        remote(bench.carry_out(&comment()).await);
+        assert_eq!(bench.effects("NEW-7").await["comments"].as_array().unwrap().len(), 1);
+        bench
+            .post(
+                "permissions",
+                json!({ "person": "agent", "project": "NEW", "permission": "comment", "granted": false }),
+            )
+            .await;
+        Bench::check_halted(&bench.carry_out(&comment()).await, Reach::Issue, "permission to comment");
+        remote(bench.carry_out(&time()).await);
+        bench.post("issues", json!({ "key": "NEW-7", "archived": true })).await;
+        Bench::check_halted(&bench.carry_out(&time()).await, Reach::Issue, "archived");
+        bench.pull("DELETE", "issues/NEW-7", Value::Null).await;
+        Bench::check_refused(&bench.carry_out(&time()).await, "or the account may not see it");
+        assert!(matches!(bench.probe(&comment(), 0).await, Probe::Unsure(Obstacle::Refused { .. })));
+    }
+}
+
+#[tokio::test]
+async fn f61_a_site_that_is_gone_refuses_nothing() {
+    let bench = bench(Kind::Cloud).await;
+    let gone = json!({ "status": { "code": 404, "body": "<p>gone", "content_type": "text/html" } });
+    bench.fault("read_issue", gone).await;
+    Bench::check_halted(&bench.carry_out(&comment()).await, Reach::Account, "renamed, suspended or gone");
+}
+
+#[tokio::test]
+async fn f60_a_word_that_fits_none_or_several_is_refused_with_the_choices() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        let refused = async |word: &str| bench.carry_out(&transition(word, "")).await;
+        let choices = "ABC-1 in To Do: Start Progress (to In Progress), Start Review (to In Review)";
+        Bench::check_refused(&refused("start").await, choices);
+        Bench::check_refused(&refused("fff").await, "Backlog (to To Do)");
+        Bench::check_refused(&refused("start-progres-").await, "#start-progres- is none of what can be done");
+        assert_eq!(bench.count("changelog").await, 0);
+        assert_eq!(bench.asked("POST", "/transitions").await, 0);
+        bench.post("permissions", json!({ "person": "agent", "permission": "transition", "granted": false })).await;
+        Bench::check_refused(&refused("start-progress").await, "the account may not move ABC-1 from To Do");
+    }
+}
+
+#[tokio::test]
+async fn f60_where_the_issue_is_already_nothing_is_sent() {
+    let bench = bench(Kind::Cloud).await;
+    for word in ["to-do", "backlog"] {
+        match bench.carry_out(&transition(word, "text")).await {
+            Attempt::NoOp { issue_id, because } => {
+                assert_eq!((issue_id.as_str(), because.as_str()), ("10000", "ABC-1 is in To Do already"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(bench.asked("POST", "").await, 0);
+}
+
+#[tokio::test]
+async fn f15_f60_a_resolution_that_is_demanded_is_given_and_nothing_else_is_guessed() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        let verb = transition("resolve", "because");
+        let with = async |resolution| {
+            let manner = Manner { resolution, ..Manner::default() };
+            carry_out_as(&bench.platform, &deed(&verb), &mark(&verb), manner).await
+        };
+        Bench::check_refused(&with(None).await, "smart.resolution names one of Done, Won't Do, Duplicate");
+        Bench::check_refused(&with(Some("Maybe")).await, "Resolve Issue takes no resolution Maybe");
+        let attempt = with(Some("won't do")).await;
+        let expected = Attempt::Applied { remote_id: None, issue_id: "10000".to_owned(), then: None };
+        assert_eq!(attempt, expected, "what is said goes along where there is a screen");
+        let effects = bench.effects("ABC-1").await;
+        assert_eq!((&effects["status"], &effects["resolution"]), (&json!("Done"), &json!("Won't Do")));
+        assert_eq!(effects["comments"].as_array().unwrap().len(), 1);
+        let workflow = json!({ "statuses": [{ "name": "To Do" }, { "name": "Done" }], "transitions": [
+            { "id": "1", "name": "Finish", "to": "Done", "screen": true,
+              "fields": [{ "id": "reason", "name": "The [reason]", "required": true }] },
+            { "id": "2", "name": "Drop", "to": "Done", "refuses": "Give a reason first." },
+        ] });
+        bench.post("issues", json!({ "key": "ABC-1", "status": "To Do" })).await;
+        bench.post("projects", json!({ "key": "ABC", "workflow": workflow })).await;
+        Bench::check_refused(&bench.carry_out(&transition("finish", "")).await, "Finish demands The [reason], which");
+        Bench::check_refused(&bench.carry_out(&transition("drop", "")).await, "Give a reason first.");
+    }
+}
+
+#[tokio::test]
+async fn f4_what_is_said_with_a_transition_without_a_screen_is_an_effect_of_its_own() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        match bench.carry_out(&transition("start-progress", "begun")).await {
+            Attempt::Applied { remote_id: None, then: Some(then), .. } => assert_eq!(then, "begun"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(bench.count("comments").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn s19_a_customer_of_a_service_desk_reads_nothing_unasked() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        bench.post("projects", json!({ "key": "ABC", "type": "service_desk" })).await;
+        remote(bench.carry_out(&comment()).await);
+        let said = bench.effects("ABC-1").await["comments"][0]["properties"].clone();
+        assert_eq!(said["sd.public.comment"], json!({ "internal": true }));
+        assert_eq!(said["git-jira-agent"], mark(&comment()).value());
+    }
+}
+
+#[tokio::test]
+async fn f2_a_part_of_a_day_is_counted_with_the_hours_of_the_site() {
+    let bench = bench(Kind::Cloud).await;
+    bench.post("settings", json!({ "time": { "working_hours_per_day": 7.0 } })).await;
+    let verb = Verb::Time { spent: "1.5d".parse().unwrap(), comment: String::new() };
+    remote(bench.carry_out(&verb).await);
+    remote(bench.carry_out(&time()).await);
+    assert_eq!(bench.effects("ABC-1").await["worklogs"][0]["seconds"], 37_800);
+    assert_eq!(bench.asked("GET", "/configuration").await, 1, "asked once a day");
+    bench.post("settings", json!({ "time": { "enabled": false } })).await;
+    Bench::check_refused(&bench.carry_out(&time()).await, "Time Tracking is not enabled");
+}
+
+#[tokio::test]
+async fn a_mark_counts_on_what_the_account_itself_wrote_only() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        let since = clock::now();
+        let bob = account(&bench.sandbox, &bench.folder, kind, "bob", "");
+        for (verb, list) in orders() {
+            // Bob copies what anybody can read.
+            assert!(matches!(carry_out(&bob, &verb).await, Attempt::Applied { .. }));
+            assert_eq!(bench.probe(&verb, since).await, Probe::Absent, "{list}");
+            bench.post("issues", json!({ "key": "ABC-1", "status": "To Do", "by": "bob" })).await;
+            // The account writes for another installation.
+            let other = Marker::new(&format!("{verb:?}"), b"another key");
+            carry_out_as(&bench.platform, &deed(&verb), &other, Manner::default()).await;
+            assert_eq!(bench.probe(&verb, since).await, Probe::Absent, "{list}");
+            bench.post("issues", json!({ "key": "ABC-1", "status": "To Do", "by": "bob" })).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_lists_no_properties_is_asked_for_each() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        bench.post("settings", json!({ "comment_properties": false })).await;
+        let since = clock::now();
+        let other = Verb::Comment { text: "other".to_owned() };
+        remote(bench.carry_out(&other).await);
+        assert_eq!(bench.probe(&comment(), since).await, Probe::Absent);
+        let remote_id = remote(bench.carry_out(&comment()).await);
+        assert_eq!(bench.probe(&comment(), since).await, Probe::Present { remote_id });
+    }
+}
+
+#[tokio::test]
+async fn a_probe_reads_as_far_back_as_it_has_to_by_jiras_clock() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        bench.post("settings", json!({ "paced": false, "clock_offset_ms": -7_200_000 })).await;
+        let bob = account(&bench.sandbox, &bench.folder, kind, "bob", "");
+        let say = async |platform: &Platform, text: String| {
+            let verb = Verb::Comment { text };
+            remote(carry_out(platform, &verb).await)
+        };
+        for number in 0..120 {
+            say(&bob, format!("old {number}")).await;
+        }
+        // Jira's clock is two hours behind ours, then one: what is above is old by its own reckoning.
+        bench.post("settings", json!({ "clock_offset_ms": -3_600_000 })).await;
+        let since = clock::now();
+        let remote_id = remote(bench.carry_out(&comment()).await);
+        for number in 0..60 {
+            say(&bob, format!("new {number}")).await;
+        }
+        let before = bench.asked("GET", "/comment").await;
+        assert_eq!(bench.probe(&comment(), since).await, Probe::Present { remote_id });
+        assert_eq!(bench.asked("GET", "/comment").await - before, 2, "the page with what is old is the last");
+        bench.fault("read_comments", json!({ "status": { "code": 503 } })).await;
+        assert!(matches!(bench.probe(&comment(), since).await, Probe::Unsure(Obstacle::Later { .. })));
+        bench.fault("read_comments", json!({ "truncate": { "bytes": 100 } })).await;
+        assert!(matches!(bench.probe(&comment(), since).await, Probe::Unsure(Obstacle::Later { .. })));
+    }
+}
+
+#[tokio::test]
+async fn a_move_by_the_account_that_lost_its_mark_proves_nothing() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        let since = clock::now();
+        bench.post("issues", json!({ "key": "ABC-1", "status": "In Progress", "by": "agent" })).await;
+        let probe = bench.probe(&transition("start-progress", ""), since).await;
+        assert!(
+            matches!(&probe, Probe::Unsure(obstacle) if obstacle.because().contains("the mark is missing")),
+            "{probe:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_long_history_is_read_from_its_end() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        bench.post("settings", json!({ "clock_offset_ms": -7_200_000 })).await;
+        for number in 0..130 {
+            let status = if number % 2 == 0 { "In Review" } else { "To Do" };
+            bench.post("issues", json!({ "key": "ABC-1", "status": status, "by": "bob" })).await;
+        }
+        bench.post("settings", json!({ "clock_offset_ms": 0 })).await;
+        let since = clock::now();
+        let verb = transition("start-progress", "");
+        assert_eq!(bench.probe(&verb, since).await, Probe::Absent);
+        assert_eq!(remote(bench.carry_out(&verb).await), None);
+        assert_eq!(bench.probe(&verb, since).await, Probe::Present { remote_id: None });
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_finds_doubles_and_deletes_only_what_nobody_touched() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        let since = clock::now();
+        for (verb, list) in [(comment(), "comments"), (time(), "worklogs")] {
+            let mut ids = Vec::new();
+            for _ in 0..3 {
+                ids.extend(remote(bench.carry_out(&verb).await));
+            }
+            let sweep = async |delete| {
+                bench.platform.sweep(&deed(&verb), &mark(&verb), since, delete, clock::now()).await.unwrap()
+            };
+            let younger = ids[1..].to_vec();
+            assert_eq!(sweep(false).await, Doubles { younger: younger.clone(), deleted: Vec::new() });
+            assert_eq!(bench.count(list).await, 3);
+            assert_eq!(sweep(true).await, Doubles { younger: younger.clone(), deleted: younger });
+            assert_eq!(sweep(true).await, Doubles::default());
+            assert_eq!(bench.effects("ABC-1").await[list][0]["id"].to_string(), ids[0]);
+        }
+        assert_eq!(sweep_of_transition(&bench, since).await, Doubles::default());
+    }
+}
+
+async fn sweep_of_transition(bench: &Bench, since: i64) -> Doubles {
+    let verb = transition("start-progress", "");
+    bench.platform.sweep(&deed(&verb), &mark(&verb), since, true, clock::now()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_double_that_somebody_edited_or_that_may_not_go_stays() {
+    let bench = bench(Kind::DataCenter).await;
+    let since = clock::now();
+    let verb = comment();
+    let ids: Vec<String> =
+        [bench.carry_out(&verb).await, bench.carry_out(&verb).await].into_iter().filter_map(remote).collect();
+    let sweep = async || bench.platform.sweep(&deed(&verb), &mark(&verb), since, true, clock::now()).await.unwrap();
+    let denied = |granted: bool| json!({ "person": "agent", "permission": "delete_own_comments", "granted": granted });
+    bench.post("permissions", denied(false)).await;
+    assert_eq!(sweep().await, Doubles { younger: vec![ids[1].clone()], deleted: Vec::new() });
+    bench.post("permissions", denied(true)).await;
+    let url = format!("http://{}/rest/api/2/issue/ABC-1/comment/{}", bench.sandbox.address, ids[1]);
+    let edit = bench.http.put(url).bearer_auth("agent-token").json(&json!({ "body": "edited" }));
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert!(edit.send().await.unwrap().status().is_success());
+    assert_eq!(sweep().await, Doubles { younger: vec![ids[1].clone()], deleted: Vec::new() });
+    assert_eq!(bench.count("comments").await, 2);
+}
+
+#[tokio::test]
+async fn a_person_is_known_by_a_mail_address_that_they_show() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        let find = async |email: &str| bench.platform.person(email, clock::now()).await.unwrap();
+        assert!(matches!(find("ANN@example.org").await, Match::One(person) if person.has("ann@example.org")));
+        assert!(matches!(find("nobody@example.org").await, Match::Nobody));
+        bench.post("people", json!({ "name": "ann2", "email": "ann@example.org" })).await;
+        assert!(matches!(find("ann@example.org").await, Match::Several(2)));
+        for name in ["ann", "ann2"] {
+            bench.post("people", json!({ "name": name, "email_hidden": true })).await;
+        }
+        assert!(matches!(find("ann@example.org").await, Match::Hidden(2)));
+        bench.post("permissions", json!({ "person": "agent", "permission": "browse_users", "granted": false })).await;
+        assert!(matches!(find("bob@example.org").await, Match::Nobody) || kind == Kind::DataCenter);
+    }
+}
+
+#[tokio::test]
+async fn a_token_with_scopes_goes_through_the_gateway() {
+    let bench = bench(Kind::Cloud).await;
+    bench
+        .post(
+            "people",
+            json!({ "name": "robot", "email": "robot@example.org", "token": "robot-token", "scoped": true }),
+        )
+        .await;
+    let verb = comment();
+    let site = account(&bench.sandbox, &bench.folder, bench.kind, "robot", "");
+    let attempt = carry_out(&site, &verb).await;
+    Bench::check_halted(&attempt, Reach::Account, "account.scoped = true");
+    let gateway = account(&bench.sandbox, &bench.folder, bench.kind, "robot", "scoped = true");
+    remote(carry_out(&gateway, &verb).await);
+    assert_eq!(bench.asked("GET", "/_edge/tenant_info").await, 1);
+    assert!(bench.asked("POST", "/ex/jira/").await == 1);
+}
