@@ -15,23 +15,18 @@ use super::outcome::{Attempt, Doubles, Obstacle, Outcome, Probe, Reach, of_writi
 use super::platform::{Change, Demand, Issue, Offered, Page, Person, Platform, Remark, Remarks, write_moment};
 use super::wording::{Saying, Source};
 use super::{Kind, Marker, adf, marker, wiki};
-use crate::parse::{Mode, Verb};
+use crate::effect::{Action, Effect};
+use crate::parse::Mode;
 use crate::text::{Untrusted, cut};
 
-/// An effect, as far as Jira has to do with it.
-#[derive(Clone, Debug)]
+/// An effect and what is not said in it.
+#[derive(Clone, Copy, Debug)]
 pub struct Deed<'a> {
+    pub effect: &'a Effect,
     /// The issue by its id where that is known, as it outlives the key, else by its key.
     pub issue: &'a str,
-    pub verb: &'a Verb,
-    pub commit: &'a str,
+    /// What people call the repository.
     pub repository: &'a str,
-    pub author: &'a str,
-    pub email: &'a str,
-    /// When the commit was written, in milliseconds.
-    pub authored_at: i64,
-    /// When it was pushed.
-    pub pushed_at: i64,
 }
 
 /// How a team wants orders understood.
@@ -63,15 +58,16 @@ impl Platform {
         manner: Manner<'_>,
         now: i64,
     ) -> Result<Prepared, Attempt> {
-        match deed.verb {
-            Verb::Comment { text } => Ok(self.comment(deed, text, marker, now).await?),
-            Verb::Time { spent, comment } => {
+        match &deed.effect.action {
+            Action::Comment { text } => Ok(self.comment(deed, text, marker, now).await?),
+            Action::Time { spent, comment, started, offset } => {
                 let hours = self.hours(now).await?;
                 let spent = spent.jira(hours.per_day, hours.days_per_week);
-                Ok(self.work(deed, &spent, comment, marker, now).await?)
+                let started = write_moment(*started, *offset);
+                Ok(self.work(deed, [&spent, &started], comment, marker, now).await?)
             }
-            Verb::Transition { name, comment } => self.transition(deed, name, comment, marker, manner, now).await,
-            Verb::Assign { .. } | Verb::Label { .. } | Verb::FixVersion { .. } => {
+            Action::Transition { name, comment } => self.transition(deed, name, comment, marker, manner, now).await,
+            Action::Assign { .. } | Action::Label { .. } | Action::FixVersion { .. } => {
                 Err(refused("the agent does not carry out this command".to_owned()).into())
             }
         }
@@ -149,7 +145,7 @@ impl Platform {
     async fn work(
         &self,
         deed: &Deed<'_>,
-        spent: &str,
+        [spent, started]: [&str; 2],
         text: &str,
         marker: &Marker,
         now: i64,
@@ -159,7 +155,7 @@ impl Platform {
         // Data Center keeps no property of an entry of work.
         let token = (self.kind == Kind::DataCenter).then_some(token.as_str());
         let saying = self.saying(deed, text, token, now).await?;
-        let mut body = json!({ "timeSpent": spent, "started": write_moment(started(deed)) });
+        let mut body = json!({ "timeSpent": spent, "started": started });
         if !saying.is_empty() {
             body["comment"] = self.form(&saying);
         }
@@ -213,9 +209,11 @@ impl Platform {
     }
 
     async fn saying(&self, deed: &Deed<'_>, text: &str, token: Option<&str>, now: i64) -> Result<Saying, Obstacle> {
-        let own = self.myself(now).await?.has(deed.email);
-        let author = (!own).then_some(deed.author);
-        Ok(Saying::new(text, Source { author, commit: deed.commit, repository: deed.repository, token }))
+        let Effect { author, commit, .. } = deed.effect;
+        let own = self.myself(now).await?.has(&String::from_utf8_lossy(&author.email));
+        let name = String::from_utf8_lossy(&author.name);
+        let author = (!own).then_some(name.as_ref());
+        Ok(Saying::new(text, Source { author, commit, repository: deed.repository, token }))
     }
 
     fn form(&self, saying: &Saying) -> Value {
@@ -345,16 +343,11 @@ fn horizon<T>(page: &Page<T>, since: i64, now: i64) -> Option<i64> {
 
 /// The list that what an effect makes is found in.
 fn kind(deed: &Deed<'_>) -> Option<Remarks> {
-    match deed.verb {
-        Verb::Comment { .. } => Some(Remarks::Comments),
-        Verb::Time { .. } => Some(Remarks::Worklogs { after: started(deed) - EARLIER }),
-        Verb::Transition { .. } | Verb::Assign { .. } | Verb::Label { .. } | Verb::FixVersion { .. } => None,
+    match deed.effect.action {
+        Action::Comment { .. } => Some(Remarks::Comments),
+        Action::Time { started, .. } => Some(Remarks::Worklogs { after: started - EARLIER }),
+        Action::Transition { .. } | Action::Assign { .. } | Action::Label { .. } | Action::FixVersion { .. } => None,
     }
-}
-
-/// When the work was begun: when the commit was written, unless that is yet to come.
-fn started(deed: &Deed<'_>) -> i64 {
-    deed.authored_at.min(deed.pushed_at)
 }
 
 /// Whether nobody changed it since the account made it.

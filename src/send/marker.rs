@@ -7,6 +7,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use crate::text::hex;
+
 /// The mark of one effect.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Marker {
@@ -62,14 +64,6 @@ fn code(effect: &str, installation: &[u8]) -> Hmac<Sha256> {
     let mut code = <Hmac<Sha256> as KeyInit>::new_from_slice(installation).expect("a key may have any length");
     code.update(effect.as_bytes());
     code
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
+use jiff::tz::Offset;
 use reqwest::header::DATE;
 use reqwest::{Method, Url};
 use serde::Deserialize;
@@ -449,11 +450,19 @@ pub(super) fn read_moment(text: &str) -> Option<i64> {
 }
 
 /// Writes a moment in the one form that Jira takes: milliseconds, and a zone without a colon.
-pub(super) fn write_moment(millisecond: i64) -> String {
+///
+/// A zone that is none, as a commit may have it, is taken for Greenwich's.
+pub(super) fn write_moment(millisecond: i64, minutes_east: i16) -> String {
     let moment = Timestamp::from_millisecond(millisecond).unwrap_or(Timestamp::UNIX_EPOCH);
-    format!("{}.{:03}+0000", moment.strftime("%Y-%m-%dT%H:%M:%S"), moment.as_millisecond().rem_euclid(1_000))
+    let minutes = if minutes_east.abs() <= FARTHEST { minutes_east } else { 0 };
+    let there = Offset::from_seconds(i32::from(minutes) * 60).unwrap_or(Offset::UTC).to_datetime(moment);
+    let (sign, minutes) = (if minutes < 0 { '-' } else { '+' }, minutes.abs());
+    let (date, thousandth) = (there.strftime("%Y-%m-%dT%H:%M:%S"), moment.as_millisecond().rem_euclid(1_000));
+    format!("{date}.{thousandth:03}{sign}{:02}{:02}", minutes / 60, minutes % 60)
 }
 
+/// The minutes by which a zone differs from Greenwich's at most.
+const FARTHEST: i16 = 14 * 60;
 /// How long an effect is waited for: patience is cheaper than not to know.
 const PATIENCE: Patience = Patience { begin: Duration::from_secs(120), end: Duration::from_secs(150) };
 /// A connection that was idle for longer may have been closed at its other end without our knowing.
@@ -605,8 +614,10 @@ mod tests {
 
     #[test]
     fn a_moment_is_written_in_the_one_form_that_jira_takes_and_read_in_any() {
-        assert_eq!(write_moment(1_704_099_600_250), "2024-01-01T09:00:00.250+0000");
-        assert_eq!(write_moment(-1), "1969-12-31T23:59:59.999+0000");
+        assert_eq!(write_moment(1_704_099_600_250, 0), "2024-01-01T09:00:00.250+0000");
+        assert_eq!(write_moment(1_704_099_600_250, 90), "2024-01-01T10:30:00.250+0130");
+        assert_eq!(write_moment(1_704_099_600_250, -690), "2023-12-31T21:30:00.250-1130");
+        assert_eq!(write_moment(-1, 5_999), "1969-12-31T23:59:59.999+0000");
         for text in ["2024-01-01T09:00:00.250+0000", "2024-01-01T10:30:00.250+0130", "2024-01-01T09:00:00.250Z"] {
             assert_eq!(read_moment(text), Some(1_704_099_600_250), "{text}");
         }

@@ -10,6 +10,7 @@ mod clock;
 mod contract;
 mod crash;
 mod direct;
+mod effects_contract;
 mod harness;
 mod hook;
 mod jira;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock;
+use crate::git::Ident;
 use crate::send::{Match, Settings};
 
 use super::*;
@@ -18,7 +19,7 @@ struct Bench {
 
 const KINDS: [Kind; 2] = [Kind::Cloud, Kind::DataCenter];
 const WITHIN: Duration = Duration::from_secs(150);
-const PUSHED: i64 = 1_772_357_400_000;
+const STARTED: i64 = 1_772_357_340_000;
 
 /// A Jira with ABC-1 and ABC-2, the account `agent`, and the people `ann` and `bob`.
 async fn bench(kind: Kind) -> Bench {
@@ -89,12 +90,12 @@ impl Bench {
         state["requests"].as_array().unwrap().iter().filter(fits).count()
     }
 
-    async fn carry_out(&self, verb: &Verb) -> Attempt {
-        carry_out(&self.platform, verb).await
+    async fn carry_out(&self, effect: &Effect) -> Attempt {
+        carry_out(&self.platform, effect).await
     }
 
-    async fn probe(&self, verb: &Verb, since: i64) -> Probe {
-        self.platform.probe(&deed(verb), &mark(verb), since, clock::now()).await
+    async fn probe(&self, effect: &Effect, since: i64) -> Probe {
+        self.platform.probe(&deed(effect), &mark(effect), since, clock::now()).await
     }
 
     /// Asserts that an attempt was refused for this reason.
@@ -111,21 +112,20 @@ impl Bench {
     }
 }
 
-fn deed(verb: &Verb) -> Deed<'_> {
-    Deed {
-        issue: "10000",
-        verb,
-        commit: "1a2b3c4d5e6f",
-        repository: "team/tool",
-        author: "Ann Example",
-        email: "ann@example.org",
-        authored_at: PUSHED - 60_000,
-        pushed_at: PUSHED,
-    }
+fn effect(action: Action) -> Effect {
+    let author =
+        Ident { name: b"Ann Example".into(), email: b"ann@example.org".into(), at: STARTED / 1000, offset: 60 };
+    let (commit, repository) = ("1a2b3c4d5e6f".to_owned(), "r1".to_owned());
+    let (issue, pusher) = ("ABC-1".parse().unwrap(), "ann".to_owned());
+    Effect { issue, action, ordinal: 0, commit, repository, author, pusher }
 }
 
-async fn carry_out(platform: &Platform, verb: &Verb) -> Attempt {
-    carry_out_as(platform, &deed(verb), &mark(verb), Manner::default()).await
+fn deed(effect: &Effect) -> Deed<'_> {
+    Deed { effect, issue: "10000", repository: "team/tool" }
+}
+
+async fn carry_out(platform: &Platform, effect: &Effect) -> Attempt {
+    carry_out_as(platform, &deed(effect), &mark(effect), Manner::default()).await
 }
 
 async fn carry_out_as(platform: &Platform, deed: &Deed<'_>, marker: &Marker, manner: Manner<'_>) -> Attempt {
@@ -136,24 +136,33 @@ async fn carry_out_as(platform: &Platform, deed: &Deed<'_>, marker: &Marker, man
 }
 
 /// The mark of an effect: as different as the orders are.
-fn mark(verb: &Verb) -> Marker {
-    Marker::new(&format!("{verb:?}"), b"installation")
+fn mark(effect: &Effect) -> Marker {
+    Marker::new(&format!("{effect:?}"), b"installation")
 }
 
-fn comment() -> Verb {
-    Verb::Comment { text: "it [~bob] works".to_owned() }
+fn comment() -> Effect {
+    comment_of("it [~bob] works")
 }
 
-fn time() -> Verb {
-    Verb::Time { spent: "1h 30m".parse().unwrap(), comment: "worked".to_owned() }
+fn comment_of(text: &str) -> Effect {
+    effect(Action::Comment { text: text.to_owned() })
 }
 
-fn transition(name: &str, comment: &str) -> Verb {
-    Verb::Transition { name: name.to_owned(), comment: comment.to_owned() }
+fn time() -> Effect {
+    time_of("1h 30m", "worked")
+}
+
+fn time_of(spent: &str, comment: &str) -> Effect {
+    let (spent, comment) = (spent.parse().unwrap(), comment.to_owned());
+    effect(Action::Time { spent, comment, started: STARTED, offset: 60 })
+}
+
+fn transition(name: &str, comment: &str) -> Effect {
+    effect(Action::Transition { name: name.to_owned(), comment: comment.to_owned() })
 }
 
 /// What an order makes, and the list that it is in.
-fn orders() -> [(Verb, &'static str); 3] {
+fn orders() -> [(Effect, &'static str); 3] {
     [(comment(), "comments"), (time(), "worklogs"), (transition("start-progress", ""), "changelog")]
 }
 
@@ -169,8 +178,8 @@ fn remote(attempt: Attempt) -> Option<String> {
 async fn f1_f2_f3_f4_each_order_is_carried_out_on_both_kinds_of_site() {
     for kind in KINDS {
         let bench = bench(kind).await;
-        for (verb, list) in orders() {
-            let id = remote(bench.carry_out(&verb).await);
+        for (effect, list) in orders() {
+            let id = remote(bench.carry_out(&effect).await);
             let effects = bench.effects("ABC-1").await;
             let made = &effects[list][0];
             assert_eq!((&made["author"], effects[list].as_array().unwrap().len()), (&json!("agent"), 1));
@@ -204,10 +213,11 @@ async fn f1_f2_f3_f4_each_order_is_carried_out_on_both_kinds_of_site() {
 #[tokio::test]
 async fn who_writes_for_themselves_needs_no_line_about_it() {
     let bench = bench(Kind::DataCenter).await;
-    let (verb, work) = (comment(), Verb::Time { spent: "2h".parse().unwrap(), comment: String::new() });
-    for verb in [&verb, &work] {
-        let own = Deed { email: "Agent@example.org", ..deed(verb) };
-        remote(carry_out_as(&bench.platform, &own, &mark(verb), Manner::default()).await);
+    let (said, work) = (comment(), time_of("2h", ""));
+    for effect in [&said, &work] {
+        let mut own = effect.clone();
+        own.author.email = b"Agent@example.org".into();
+        remote(carry_out_as(&bench.platform, &deed(&own), &mark(effect), Manner::default()).await);
     }
     let effects = bench.effects("ABC-1").await;
     assert_eq!(effects["comments"][0]["body"], "it \\[\\~bob\\] works");
@@ -221,14 +231,14 @@ async fn f47_what_was_done_without_an_answer_is_found_and_not_done_twice() {
     for kind in KINDS {
         let bench = bench(kind).await;
         let since = clock::now();
-        for (verb, list) in orders() {
-            assert_eq!(bench.probe(&verb, since).await, Probe::Absent, "{kind:?} {list}");
+        for (effect, list) in orders() {
+            assert_eq!(bench.probe(&effect, since).await, Probe::Absent, "{kind:?} {list}");
             bench.fault("write", json!("apply_then_drop")).await;
-            let attempt = bench.carry_out(&verb).await;
+            let attempt = bench.carry_out(&effect).await;
             assert!(matches!(&attempt, Attempt::Ambiguous { because } if because.contains("broke off")), "{attempt:?}");
             let made = bench.effects("ABC-1").await[list][0]["id"].to_string();
             let remote_id = (list != "changelog").then_some(made);
-            assert_eq!(bench.probe(&verb, since).await, Probe::Present { remote_id }, "{kind:?} {list}");
+            assert_eq!(bench.probe(&effect, since).await, Probe::Present { remote_id }, "{kind:?} {list}");
             assert_eq!(bench.count(list).await, 1, "sent once");
         }
     }
@@ -239,15 +249,15 @@ async fn f48_what_is_done_long_after_is_found_then() {
     for kind in KINDS {
         let bench = bench(kind).await;
         let since = clock::now();
-        for (verb, list) in orders() {
+        for (effect, list) in orders() {
             bench.fault("write", json!({ "drop_then_apply": {} })).await;
-            assert!(matches!(bench.carry_out(&verb).await, Attempt::Ambiguous { .. }));
-            assert_eq!(bench.probe(&verb, since).await, Probe::Absent);
+            assert!(matches!(bench.carry_out(&effect).await, Attempt::Ambiguous { .. }));
+            assert_eq!(bench.probe(&effect, since).await, Probe::Absent);
             bench.post("release", json!({})).await;
             while bench.count(list).await == 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            assert!(matches!(bench.probe(&verb, since).await, Probe::Present { .. }), "{kind:?} {list}");
+            assert!(matches!(bench.probe(&effect, since).await, Probe::Present { .. }), "{kind:?} {list}");
         }
     }
 }
@@ -275,8 +285,9 @@ async fn f57_success_that_cannot_be_read_is_ambiguous() {
 async fn f46_who_does_not_answer_in_time_may_have_done_it() {
     let bench = bench(Kind::Cloud).await;
     let since = clock::now();
-    let in_haste = async |verb: &Verb| {
-        let prepared = bench.platform.prepare(&deed(verb), &mark(verb), Manner::default(), clock::now()).await.unwrap();
+    let in_haste = async |effect: &Effect| {
+        let prepared =
+            bench.platform.prepare(&deed(effect), &mark(effect), Manner::default(), clock::now()).await.unwrap();
         bench.platform.send(&prepared, Duration::from_millis(500), clock::now()).await
     };
     bench.fault("add_comment", json!({ "delay": { "ms": 900 } })).await;
@@ -340,8 +351,8 @@ async fn f40_f43_whatever_is_not_let_in_or_not_reached_is_not_done() {
     assert_eq!(bench.count("comments").await, 1);
     let Bench { sandbox, platform, .. } = bench;
     sandbox.stop().await.unwrap();
-    let verb = comment();
-    let attempt = carry_out(&platform, &verb).await;
+    let effect = comment();
+    let attempt = carry_out(&platform, &effect).await;
     let Attempt::Stopped(Obstacle::Later { because, .. }) = attempt else { panic!("{attempt:?}") };
     assert!(because.starts_with("cannot reach 127.0.0.1:"), "{because}");
 }
@@ -412,10 +423,10 @@ async fn f60_where_the_issue_is_already_nothing_is_sent() {
 async fn f15_f60_a_resolution_that_is_demanded_is_given_and_nothing_else_is_guessed() {
     for kind in KINDS {
         let bench = bench(kind).await;
-        let verb = transition("resolve", "because");
+        let effect = transition("resolve", "because");
         let with = async |resolution| {
             let manner = Manner { resolution, ..Manner::default() };
-            carry_out_as(&bench.platform, &deed(&verb), &mark(&verb), manner).await
+            carry_out_as(&bench.platform, &deed(&effect), &mark(&effect), manner).await
         };
         Bench::check_refused(&with(None).await, "smart.resolution names one of Done, Won't Do, Duplicate");
         Bench::check_refused(&with(Some("Maybe")).await, "Resolve Issue takes no resolution Maybe");
@@ -465,8 +476,8 @@ async fn s19_a_customer_of_a_service_desk_reads_nothing_unasked() {
 async fn f2_a_part_of_a_day_is_counted_with_the_hours_of_the_site() {
     let bench = bench(Kind::Cloud).await;
     bench.post("settings", json!({ "time": { "working_hours_per_day": 7.0 } })).await;
-    let verb = Verb::Time { spent: "1.5d".parse().unwrap(), comment: String::new() };
-    remote(bench.carry_out(&verb).await);
+    let effect = time_of("1.5d", "");
+    remote(bench.carry_out(&effect).await);
     remote(bench.carry_out(&time()).await);
     assert_eq!(bench.effects("ABC-1").await["worklogs"][0]["seconds"], 37_800);
     assert_eq!(bench.asked("GET", "/configuration").await, 1, "asked once a day");
@@ -480,15 +491,15 @@ async fn a_mark_counts_on_what_the_account_itself_wrote_only() {
         let bench = bench(kind).await;
         let since = clock::now();
         let bob = account(&bench.sandbox, &bench.folder, kind, "bob", "");
-        for (verb, list) in orders() {
+        for (effect, list) in orders() {
             // Bob copies what anybody can read.
-            assert!(matches!(carry_out(&bob, &verb).await, Attempt::Applied { .. }));
-            assert_eq!(bench.probe(&verb, since).await, Probe::Absent, "{list}");
+            assert!(matches!(carry_out(&bob, &effect).await, Attempt::Applied { .. }));
+            assert_eq!(bench.probe(&effect, since).await, Probe::Absent, "{list}");
             bench.post("issues", json!({ "key": "ABC-1", "status": "To Do", "by": "bob" })).await;
             // The account writes for another installation.
-            let other = Marker::new(&format!("{verb:?}"), b"another key");
-            carry_out_as(&bench.platform, &deed(&verb), &other, Manner::default()).await;
-            assert_eq!(bench.probe(&verb, since).await, Probe::Absent, "{list}");
+            let other = Marker::new(&format!("{effect:?}"), b"another key");
+            carry_out_as(&bench.platform, &deed(&effect), &other, Manner::default()).await;
+            assert_eq!(bench.probe(&effect, since).await, Probe::Absent, "{list}");
             bench.post("issues", json!({ "key": "ABC-1", "status": "To Do", "by": "bob" })).await;
         }
     }
@@ -500,7 +511,7 @@ async fn a_version_that_lists_no_properties_is_asked_for_each() {
         let bench = bench(kind).await;
         bench.post("settings", json!({ "comment_properties": false })).await;
         let since = clock::now();
-        let other = Verb::Comment { text: "other".to_owned() };
+        let other = comment_of("other");
         remote(bench.carry_out(&other).await);
         assert_eq!(bench.probe(&comment(), since).await, Probe::Absent);
         let remote_id = remote(bench.carry_out(&comment()).await);
@@ -515,8 +526,8 @@ async fn a_probe_reads_as_far_back_as_it_has_to_by_jiras_clock() {
         bench.post("settings", json!({ "paced": false, "clock_offset_ms": -7_200_000 })).await;
         let bob = account(&bench.sandbox, &bench.folder, kind, "bob", "");
         let say = async |platform: &Platform, text: String| {
-            let verb = Verb::Comment { text };
-            remote(carry_out(platform, &verb).await)
+            let effect = comment_of(&text);
+            remote(carry_out(platform, &effect).await)
         };
         for number in 0..120 {
             say(&bob, format!("old {number}")).await;
@@ -563,10 +574,10 @@ async fn a_long_history_is_read_from_its_end() {
         }
         bench.post("settings", json!({ "clock_offset_ms": 0 })).await;
         let since = clock::now();
-        let verb = transition("start-progress", "");
-        assert_eq!(bench.probe(&verb, since).await, Probe::Absent);
-        assert_eq!(remote(bench.carry_out(&verb).await), None);
-        assert_eq!(bench.probe(&verb, since).await, Probe::Present { remote_id: None });
+        let effect = transition("start-progress", "");
+        assert_eq!(bench.probe(&effect, since).await, Probe::Absent);
+        assert_eq!(remote(bench.carry_out(&effect).await), None);
+        assert_eq!(bench.probe(&effect, since).await, Probe::Present { remote_id: None });
     }
 }
 
@@ -575,13 +586,13 @@ async fn a_sweep_finds_doubles_and_deletes_only_what_nobody_touched() {
     for kind in KINDS {
         let bench = bench(kind).await;
         let since = clock::now();
-        for (verb, list) in [(comment(), "comments"), (time(), "worklogs")] {
+        for (effect, list) in [(comment(), "comments"), (time(), "worklogs")] {
             let mut ids = Vec::new();
             for _ in 0..3 {
-                ids.extend(remote(bench.carry_out(&verb).await));
+                ids.extend(remote(bench.carry_out(&effect).await));
             }
             let sweep = async |delete| {
-                bench.platform.sweep(&deed(&verb), &mark(&verb), since, delete, clock::now()).await.unwrap()
+                bench.platform.sweep(&deed(&effect), &mark(&effect), since, delete, clock::now()).await.unwrap()
             };
             let younger = ids[1..].to_vec();
             assert_eq!(sweep(false).await, Doubles { younger: younger.clone(), deleted: Vec::new() });
@@ -595,18 +606,18 @@ async fn a_sweep_finds_doubles_and_deletes_only_what_nobody_touched() {
 }
 
 async fn sweep_of_transition(bench: &Bench, since: i64) -> Doubles {
-    let verb = transition("start-progress", "");
-    bench.platform.sweep(&deed(&verb), &mark(&verb), since, true, clock::now()).await.unwrap()
+    let effect = transition("start-progress", "");
+    bench.platform.sweep(&deed(&effect), &mark(&effect), since, true, clock::now()).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_double_that_somebody_edited_or_that_may_not_go_stays() {
     let bench = bench(Kind::DataCenter).await;
     let since = clock::now();
-    let verb = comment();
+    let effect = comment();
     let ids: Vec<String> =
-        [bench.carry_out(&verb).await, bench.carry_out(&verb).await].into_iter().filter_map(remote).collect();
-    let sweep = async || bench.platform.sweep(&deed(&verb), &mark(&verb), since, true, clock::now()).await.unwrap();
+        [bench.carry_out(&effect).await, bench.carry_out(&effect).await].into_iter().filter_map(remote).collect();
+    let sweep = async || bench.platform.sweep(&deed(&effect), &mark(&effect), since, true, clock::now()).await.unwrap();
     let denied = |granted: bool| json!({ "person": "agent", "permission": "delete_own_comments", "granted": granted });
     bench.post("permissions", denied(false)).await;
     assert_eq!(sweep().await, Doubles { younger: vec![ids[1].clone()], deleted: Vec::new() });
@@ -646,12 +657,12 @@ async fn a_token_with_scopes_goes_through_the_gateway() {
             json!({ "name": "robot", "email": "robot@example.org", "token": "robot-token", "scoped": true }),
         )
         .await;
-    let verb = comment();
+    let effect = comment();
     let site = account(&bench.sandbox, &bench.folder, bench.kind, "robot", "");
-    let attempt = carry_out(&site, &verb).await;
+    let attempt = carry_out(&site, &effect).await;
     Bench::check_halted(&attempt, Reach::Account, "account.scoped = true");
     let gateway = account(&bench.sandbox, &bench.folder, bench.kind, "robot", "scoped = true");
-    remote(carry_out(&gateway, &verb).await);
+    remote(carry_out(&gateway, &effect).await);
     assert_eq!(bench.asked("GET", "/_edge/tenant_info").await, 1);
     assert!(bench.asked("POST", "/ex/jira/").await == 1);
 }
