@@ -45,8 +45,7 @@ pub struct Prepared {
     /// The last part of the address.
     what: &'static str,
     body: Value,
-    /// What is said with a transition that takes no comment.
-    then: Option<String>,
+    owes_comment: bool,
 }
 
 impl Platform {
@@ -80,13 +79,15 @@ impl Platform {
             Ok(exchange) => exchange,
             Err(obstacle) => return obstacle.into(),
         };
-        let (issue_id, then) = (prepared.issue_id.clone(), prepared.then.clone());
+        let (issue_id, owes_comment) = (prepared.issue_id.clone(), prepared.owes_comment);
         match of_writing(&exchange, now) {
             Outcome::Stopped(obstacle) => self.doubted(obstacle, now).await.into(),
             Outcome::Ambiguous { because } => Attempt::Ambiguous { because },
-            Outcome::Done(_) if prepared.what == TRANSITIONS => Attempt::Applied { remote_id: None, issue_id, then },
+            Outcome::Done(_) if prepared.what == TRANSITIONS => {
+                Attempt::Applied { remote_id: None, issue_id, owes_comment }
+            }
             Outcome::Done(made) => match id(&made) {
-                Some(made) => Attempt::Applied { remote_id: Some(made), issue_id, then },
+                Some(made) => Attempt::Applied { remote_id: Some(made), issue_id, owes_comment },
                 None => Attempt::Ambiguous { because: "Jira did not say what was made".to_owned() },
             },
         }
@@ -139,7 +140,7 @@ impl Platform {
         let mut properties = vec![marker.property()];
         properties.extend(issue.service_desk.then(internal));
         let body = json!({ "body": self.form(&saying), "properties": properties });
-        Ok(Prepared { issue_id: issue.id, what: "comment", body, then: None })
+        Ok(Prepared { issue_id: issue.id, what: "comment", body, owes_comment: false })
     }
 
     async fn work(
@@ -162,7 +163,7 @@ impl Platform {
         if self.kind == Kind::Cloud {
             body["properties"] = json!([marker.property()]);
         }
-        Ok(Prepared { issue_id: issue.id, what: "worklog", body, then: None })
+        Ok(Prepared { issue_id: issue.id, what: "worklog", body, owes_comment: false })
     }
 
     async fn transition(
@@ -195,8 +196,7 @@ impl Platform {
             body["update"] = json!({ "comment": [{ "add": comment }] });
         }
         // Without a screen a comment would be dropped, and nobody told.
-        let then = (said && !way.screen).then(|| text.to_owned());
-        Ok(Prepared { issue_id: issue.id, what: TRANSITIONS, body, then })
+        Ok(Prepared { issue_id: issue.id, what: TRANSITIONS, body, owes_comment: said && !way.screen })
     }
 
     async fn said_on_the_way(&self, deed: &Deed<'_>, text: &str, issue: &Issue, now: i64) -> Result<Value, Obstacle> {

@@ -241,6 +241,11 @@ fn host(url: &Url) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[track_caller]
@@ -269,6 +274,49 @@ mod tests {
         assert!(said().starts_with("ca_file ") && said().contains("cannot be read"), "{}", said());
         fs::write(&path, "no certificate").unwrap();
         assert!(said().contains("ca.pem holds no certificate"), "{}", said());
+    }
+
+    /// A host that promises to keep each connection open and closes it after one answer; gives what was posted.
+    async fn fickle(listener: tokio::net::TcpListener, posted: Arc<AtomicUsize>) {
+        loop {
+            let (mut line, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                match line.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => break,
+                }
+            }
+            posted.fetch_add(usize::from(head.starts_with(b"POST")), Ordering::Relaxed);
+            let answer = b"HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n";
+            drop(line.write_all(answer).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn f49_a_connection_that_was_closed_meanwhile_makes_nothing_double() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let posted = Arc::new(AtomicUsize::new(0));
+        let host = tokio::spawn(fickle(listener, posted.clone()));
+        let settings: Settings = toml::from_str(&format!("name = 'a'\nurl = '{url}'")).unwrap();
+        let http = Http::new(&settings, false, Some(Duration::from_secs(5))).unwrap();
+        let patience = Patience { begin: SMALL, end: SMALL };
+        for round in 0..50 {
+            http.send(http.client().get(url.clone()), &url).await.unwrap_or_else(|trouble| panic!("{trouble:?}"));
+            if round % 2 == 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            let before = posted.load(Ordering::Relaxed);
+            let sent = http.send_once(http.client().post(url.clone()), &url, patience).await;
+            let arrived = posted.load(Ordering::Relaxed) - before;
+            match sent {
+                Exchange::Answered { .. } => assert_eq!(arrived, 1),
+                Exchange::Unanswered { .. } => assert!(arrived <= 1),
+                Exchange::Unsent { because } => panic!("{because}"),
+            }
+        }
+        host.abort();
     }
 
     #[test]

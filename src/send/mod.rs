@@ -6,9 +6,14 @@
 //! When the site itself is in trouble the first failure ends the batch: the others wait, and the site rests. A site
 //! that fails over the same request again and again may do so because of one entity in it; then that is looked for.
 //!
+//! An effect goes another way: [`Platform`] is an account at the site, which prepares it, sends it once (`effect`), and
+//! judges what came of it (`outcome`). What was said takes the form that the site's texts have (`wording`, `adf`, `wiki`),
+//! and bears a mark by which it is found again (`marker`).
+//!
 //! Invariants: every entity that comes in goes out with exactly one verdict. Nothing is given up because of a site's
 //! trouble, nothing is dropped without being counted. Telling twice is harmless, because an entity carries the number
-//! of its state. A token goes to the origin it was had for and nowhere else.
+//! of its state. An effect is the exception: one that may have been done is not sent again before it was looked for. A
+//! token goes to the origin it was had for and nowhere else.
 
 pub mod account;
 mod adf;

@@ -431,7 +431,7 @@ async fn f15_f60_a_resolution_that_is_demanded_is_given_and_nothing_else_is_gues
         Bench::check_refused(&with(None).await, "smart.resolution names one of Done, Won't Do, Duplicate");
         Bench::check_refused(&with(Some("Maybe")).await, "Resolve Issue takes no resolution Maybe");
         let attempt = with(Some("won't do")).await;
-        let expected = Attempt::Applied { remote_id: None, issue_id: "10000".to_owned(), then: None };
+        let expected = Attempt::Applied { remote_id: None, issue_id: "10000".to_owned(), owes_comment: false };
         assert_eq!(attempt, expected, "what is said goes along where there is a screen");
         let effects = bench.effects("ABC-1").await;
         assert_eq!((&effects["status"], &effects["resolution"]), (&json!("Done"), &json!("Won't Do")));
@@ -452,10 +452,11 @@ async fn f15_f60_a_resolution_that_is_demanded_is_given_and_nothing_else_is_gues
 async fn f4_what_is_said_with_a_transition_without_a_screen_is_an_effect_of_its_own() {
     for kind in KINDS {
         let bench = bench(kind).await;
-        match bench.carry_out(&transition("start-progress", "begun")).await {
-            Attempt::Applied { remote_id: None, then: Some(then), .. } => assert_eq!(then, "begun"),
-            other => panic!("{other:?}"),
-        }
+        let begun = transition("start-progress", "begun");
+        let attempt = bench.carry_out(&begun).await;
+        let expected = Attempt::Applied { remote_id: None, issue_id: "10000".to_owned(), owes_comment: true };
+        assert_eq!(attempt, expected);
+        assert!(begun.comment_of_its_own("key").is_some());
         assert_eq!(bench.count("comments").await, 0);
     }
 }
