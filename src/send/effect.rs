@@ -37,8 +37,9 @@ pub struct Manner<'a> {
     pub resolution: Option<&'a str>,
 }
 
-/// An effect that only has to be sent: all that had to be read for it was read.
-#[derive(Clone, Debug)]
+/// An effect that only has to be sent: all that had to be read for it was read. It holds what people wrote, so it has no
+/// `Debug`.
+#[derive(Clone)]
 pub struct Prepared {
     /// The id of the issue, which outlives its key.
     pub issue_id: String,
@@ -104,7 +105,8 @@ impl Platform {
         };
         match probed {
             Ok(probe) => probe,
-            Err(obstacle) => Probe::Unsure(self.doubted(obstacle, now).await),
+            Err(Blind::Unproven(because)) => Probe::Unsure { because: because.to_owned() },
+            Err(Blind::Stopped(obstacle)) => self.doubted(obstacle, now).await.into(),
         }
     }
 
@@ -120,7 +122,7 @@ impl Platform {
         now: i64,
     ) -> Result<Doubles, Obstacle> {
         let Some(which) = kind(deed) else { return Ok(Doubles::default()) };
-        let found = self.marked(deed, which, marker, since, now).await?;
+        let found = self.marked(deed, which, marker, since, now).await.map_err(Blind::into_obstacle)?;
         let mut doubles = Doubles::default();
         for remark in found.into_iter().skip(1) {
             if delete && is_untouched(&remark) && self.delete(deed.issue, which, &remark.id, now).await.is_ok() {
@@ -231,7 +233,7 @@ impl Platform {
         marker: &Marker,
         since: i64,
         now: i64,
-    ) -> Result<Vec<Remark>, Obstacle> {
+    ) -> Result<Vec<Remark>, Blind> {
         let me = self.myself(now).await?;
         let mut found = Vec::new();
         for remark in self.listed(deed.issue, which, since, now).await? {
@@ -247,7 +249,7 @@ impl Platform {
     }
 
     /// Lists comments back to before a moment, or all work that began when this did; fails where it cannot be had whole.
-    async fn listed(&self, issue: &str, which: Remarks, since: i64, now: i64) -> Result<Vec<Remark>, Obstacle> {
+    async fn listed(&self, issue: &str, which: Remarks, since: i64, now: i64) -> Result<Vec<Remark>, Blind> {
         let mut listed: Vec<Remark> = Vec::new();
         loop {
             let page = self.remarks(issue, which, listed.len(), now).await?;
@@ -258,7 +260,7 @@ impl Platform {
             listed.extend(page.items);
             match () {
                 () if reached || listed.len() >= total => return Ok(listed),
-                () if empty => return Err(unproven("the list ended before its end")),
+                () if empty => return Err(Blind::Unproven("the list ended before its end")),
                 () => {}
             }
         }
@@ -282,7 +284,7 @@ impl Platform {
         }
     }
 
-    async fn probe_history(&self, deed: &Deed<'_>, marker: &Marker, since: i64, now: i64) -> Result<Probe, Obstacle> {
+    async fn probe_history(&self, deed: &Deed<'_>, marker: &Marker, since: i64, now: i64) -> Result<Probe, Blind> {
         let me = self.myself(now).await?;
         let mut unmarked = false;
         for change in self.changes_since(deed.issue, since, now).await? {
@@ -296,18 +298,18 @@ impl Platform {
         }
         match unmarked {
             // Where the site loses marks, this may be it.
-            true => Err(unproven("the account moved the issue, but the mark is missing")),
+            true => Err(Blind::Unproven("the account moved the issue, but the mark is missing")),
             false => Ok(Probe::Absent),
         }
     }
 
     /// Gives the changes back to before a moment; fails where they cannot be had whole.
-    async fn changes_since(&self, issue: &str, since: i64, now: i64) -> Result<Vec<Change>, Obstacle> {
+    async fn changes_since(&self, issue: &str, since: i64, now: i64) -> Result<Vec<Change>, Blind> {
         if self.kind == Kind::DataCenter {
             let page = self.changes(issue, 0, 0, now).await?;
             return match page.items.len() >= page.total {
                 true => Ok(page.items),
-                false => Err(unproven("the history ended before its end")),
+                false => Err(Blind::Unproven("the history ended before its end")),
             };
         }
         // The oldest come first, so that the end has to be found before it can be read.
@@ -317,7 +319,7 @@ impl Platform {
             let start = end.saturating_sub(CHANGES);
             let page = self.changes(issue, start, CHANGES, now).await?;
             if page.items.len() < end - start {
-                return Err(unproven("the history ended before its end"));
+                return Err(Blind::Unproven("the history ended before its end"));
             }
             let back = horizon(&page, since, now);
             let reached = page.items.iter().any(|change| change.created.zip(back).is_some_and(|(at, back)| at < back));
@@ -325,6 +327,29 @@ impl Platform {
             end = if reached { 0 } else { start };
         }
         Ok(all)
+    }
+}
+
+/// Why it is not known what bears a mark.
+enum Blind {
+    Unproven(&'static str),
+    Stopped(Obstacle),
+}
+
+impl Blind {
+    fn into_obstacle(self) -> Obstacle {
+        match self {
+            Blind::Unproven(because) => {
+                Obstacle::Later { reach: Reach::Issue, after: None, because: because.to_owned() }
+            }
+            Blind::Stopped(obstacle) => obstacle,
+        }
+    }
+}
+
+impl From<Obstacle> for Blind {
+    fn from(obstacle: Obstacle) -> Blind {
+        Blind::Stopped(obstacle)
     }
 }
 
@@ -404,10 +429,6 @@ fn shown(text: &str) -> String {
 
 fn refused(because: String) -> Obstacle {
     Obstacle::Refused { because }
-}
-
-fn unproven(because: &str) -> Obstacle {
-    Obstacle::Later { reach: Reach::Issue, after: None, because: because.to_owned() }
 }
 
 /// The id of what was made: a text, or a number in places.

@@ -57,8 +57,10 @@ pub enum Probe {
     Present { remote_id: Option<String> },
     /// It was not: what Jira shows reaches back to before it was sent.
     Absent,
-    /// Neither is proven.
-    Unsure(Obstacle),
+    /// Jira was asked, and what it shows proves neither.
+    Unsure { because: String },
+    /// Jira could not be asked.
+    Stopped(Obstacle),
 }
 
 /// What a sweep found that was done more than once.
@@ -97,7 +99,7 @@ impl From<Obstacle> for Attempt {
 
 impl From<Obstacle> for Probe {
     fn from(obstacle: Obstacle) -> Probe {
-        Probe::Unsure(obstacle)
+        Probe::Stopped(obstacle)
     }
 }
 
