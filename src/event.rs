@@ -110,6 +110,11 @@ impl EventId {
         EventId(Uuid::now_v7().into_bytes())
     }
 
+    /// A number that chance decided.
+    pub fn seed(&self) -> u64 {
+        u64::from_be_bytes(self.0[8..].try_into().expect("eight bytes"))
+    }
+
     /// The id of differences between refs and what we knew: the same differences have the same id.
     pub fn of_differences<'a>(repository: &str, differences: impl Iterator<Item = (&'a Update, i64)>) -> Self {
         let mut name = Vec::with_capacity(128);

@@ -8,6 +8,7 @@ mod admin;
 mod daemon;
 mod demo;
 mod doctor;
+mod effects;
 mod hook;
 mod install;
 mod link;
@@ -61,6 +62,9 @@ enum Word {
     /// Look at what Jira is owed, and try it again or give it up
     #[command(subcommand)]
     Queue(queue::Word),
+    /// Look at the ledger of commands, and say what is to become of one
+    #[command(subcommand)]
+    Effects(effects::Word),
     /// Find what would stop an event on this machine, and say the cure
     Doctor(doctor::Arguments),
     /// Run, start, stop and reload the daemon
@@ -126,6 +130,7 @@ pub fn main() -> ExitCode {
         Word::Why(word) => why::run(&word, &context),
         Word::Parse(word) => parse::run(&word, &context),
         Word::Queue(word) => queue::run(word, &context),
+        Word::Effects(word) => effects::run(word, &context),
         Word::Doctor(word) => doctor::run(&word, &context),
         Word::Sandbox(word) => sandbox::run(word),
         Word::Completions { shell } => completions(shell),

@@ -92,6 +92,10 @@ fn site_lines(name: &str, site: &SiteState, counts: Option<&SiteCounts>, paint: 
         }
         None => show::line(paint.good("  is told")),
     }
+    if let Some(rest) = &site.account_resting {
+        let because = Untrusted::text(&rest.because);
+        show::line(paint.bad(format_args!("  carries out no commands at the moment: {because}")));
+    }
     let none = SiteCounts::default();
     let counts = counts.unwrap_or(&none);
     show::line(format_args!(

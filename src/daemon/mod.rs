@@ -8,11 +8,13 @@
 //! | [`intake`] | the hooks' socket and the drop-box: events in |
 //! | [`line`] | queued events: what each means for its site |
 //! | [`sites`] | one loop a site: claim, tell, settle |
+//! | [`effects`] | one loop a site whose orders we carry out: claim, send or look, settle |
 //! | [`upkeep`] | unconfirmed intents, comparing refs, old rows, snapshots, the disk |
 //!
 //! A part that panics is logged and begun again. A store that cannot be written ends the process,
 //! because only opening it again tells what is on disk; the supervisor starts us anew.
 
+mod effects;
 mod intake;
 mod line;
 mod sites;
@@ -154,6 +156,7 @@ impl Shared {
         self.begin(&mut parts, "spool", |shared| Ok(intake::spool(shared)));
         self.begin(&mut parts, "line", |shared| Ok(line::run(shared)));
         self.begin(&mut parts, "sites", |shared| Ok(sites::run(shared)));
+        self.begin(&mut parts, "effects", |shared| Ok(effects::run(shared)));
         self.begin(&mut parts, "upkeep", |shared| Ok(upkeep::run(shared)));
         self.serve(&mut parts, reload);
         let watched = self.watch_config();

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::clock;
 use crate::failpoint::failpoint;
 use crate::queue::{Class, Next};
-use crate::send::{Jira, Settings};
+use crate::send::{Jira, Kind, Settings};
 use crate::serve::{Failure, Resting, SiteState};
 
 use super::{Applied, Shared, site_states};
@@ -26,29 +26,36 @@ const LEASE_MS: i64 = 300_000;
 /// How often a resting site's secret is looked at.
 const SECRET_TICK: Duration = Duration::from_secs(3);
 
-/// Runs a loop for each configured site, anew for each configuration.
+/// Tells each site that takes development information what it is owed.
 pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
-    let mut configurations = shared.applied.subscribe();
     let instance = instance(&shared)?;
     // What a process before this one had claimed, or a loop before this one that ended in a panic.
     shared.queue.release_all().await?;
+    for_each(&Arc::clone(&shared), |settings, ending| {
+        let (shared, settings, instance) = (Arc::clone(&shared), settings.clone(), instance.clone());
+        (settings.kind == Kind::Cloud).then(|| Site { shared, settings, instance, ending }.run())
+    })
+    .await
+}
+
+/// Runs a loop for each configured site that wants one, anew for each configuration.
+pub async fn for_each<F>(
+    shared: &Arc<Shared>,
+    start: impl Fn(&Settings, tokio::sync::watch::Receiver<bool>) -> Option<F>,
+) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
+    let mut configurations = shared.applied.subscribe();
     loop {
         let applied = Arc::clone(&configurations.borrow_and_update());
         shared.note(|running| running.sites = site_states(&applied.config, &running.sites));
         let (end, ending) = tokio::sync::watch::channel(false);
         let mut loops = JoinSet::new();
-        for site in applied.config.site.clone() {
-            loops.spawn(
-                Site {
-                    shared: Arc::clone(&shared),
-                    settings: site,
-                    instance: instance.clone(),
-                    ending: ending.clone(),
-                }
-                .run(),
-            );
+        for site in applied.config.site.iter().filter_map(|site| start(site, ending.clone())) {
+            loops.spawn(site);
         }
-        let goes_on = wait(&shared, &mut configurations, &mut loops).await?;
+        let goes_on = wait(shared, &mut configurations, &mut loops).await?;
         end.send_replace(true);
         // The batch in hand is settled, then a loop leaves.
         while loops.join_next().await.is_some() {}

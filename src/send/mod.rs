@@ -51,6 +51,7 @@ pub use effect::{Deed, Manner, Prepared};
 pub use marker::Marker;
 pub use outcome::{Attempt, Doubles, Obstacle, Probe, Reach};
 pub use platform::{Demand, Hours, Issue, Match, Offered, Person, Platform};
+pub use retry::backoff;
 use retry::{Circuit, Wish};
 pub use settings::{Executor, Kind, Settings};
 use verdict::{Answer, Flaw, Scope, Trouble, Verdict, settled};

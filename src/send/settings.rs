@@ -57,6 +57,10 @@ pub struct Settings {
     /// needs one.
     #[serde(default)]
     pub account: Option<account::Settings>,
+    /// The resolution of issues that a transition asks one for, such as `Done`. Default: none, and such a transition is
+    /// refused.
+    #[serde(default)]
+    pub resolution: Option<String>,
     /// The keys of the site's projects. Default empty: not known, so every well-formed key counts.
     #[serde(default)]
     pub projects: Vec<String>,

@@ -31,7 +31,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock;
 use crate::event::Event;
 use crate::intake::spool::Depth;
-use crate::queue::{Counts, EntityRow, EventRow, Filter, Queue};
+use crate::queue::{
+    AuditRow, Counts, EffectFilter, EffectRow, EntityRow, EventRow, Filter, Ledgered, Queue, Retry, Verified,
+};
 
 /// What the daemon says about itself; its parts are kept up to date by whoever knows them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -58,6 +60,8 @@ pub struct SiteState {
     pub url: String,
     /// Why nothing is sent at the moment.
     pub resting: Option<Resting>,
+    /// Why no orders are carried out at the moment.
+    pub account_resting: Option<Resting>,
     pub last_success_at: Option<i64>,
     pub last_failure: Option<Failure>,
     pub batches: u64,
@@ -83,6 +87,8 @@ pub struct Failure {
 pub struct Status {
     pub running: Running,
     pub queue: Counts,
+    /// What is in the ledger, by site.
+    pub effects: Vec<Ledgered>,
     pub repositories: Vec<Repository>,
 }
 
@@ -154,6 +160,11 @@ fn router(office: Office) -> Router {
         .route("/events", get(events))
         .route("/queue/retry", post(retry))
         .route("/queue/drop", post(give_up))
+        .route("/effects", get(effects))
+        .route("/effects/audit", get(audit))
+        .route("/effects/verify", get(verify))
+        .route("/effects/retry", post(retry_effects))
+        .route("/effects/done", post(done_effects))
         .route("/forget", post(forget))
         .route("/why", get(why))
         .route("/reload", post(reload))
@@ -186,8 +197,9 @@ async fn status(State(office): State<Office>) -> Answer<Status> {
         last_event_at: row.last_event_at,
         trouble: row.trouble,
     };
+    let effects = office.queue.effect_counts(clock::now()).await.map_err(unavailable)?;
     let running = office.running.read().unwrap_or_else(PoisonError::into_inner).clone();
-    Ok(Json(Status { running, queue, repositories: rows.into_iter().map(repository).collect() }))
+    Ok(Json(Status { running, queue, effects, repositories: rows.into_iter().map(repository).collect() }))
 }
 
 async fn entities(State(office): State<Office>, Query(filter): Query<Filter>) -> Answer<Vec<EntityRow>> {
@@ -206,6 +218,49 @@ async fn retry(State(office): State<Office>, Json(filter): Json<Filter>) -> Answ
 
 async fn give_up(State(office): State<Office>, Json(filter): Json<Filter>) -> Answer<Changed> {
     let changed = office.queue.drop(filter, clock::now()).await.map_err(unavailable)?;
+    Ok(Json(Changed { changed }))
+}
+
+/// Effects, and who speaks of them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Chosen {
+    pub filter: EffectFilter,
+    pub who: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Retried {
+    pub chosen: Chosen,
+    pub how: Retry,
+}
+
+/// An effect by its key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Key {
+    pub key: String,
+}
+
+async fn effects(State(office): State<Office>, Query(filter): Query<EffectFilter>) -> Answer<Vec<EffectRow>> {
+    office.queue.effects(filter).await.map(Json).map_err(unavailable)
+}
+
+async fn audit(State(office): State<Office>, Query(Key { key }): Query<Key>) -> Answer<Vec<AuditRow>> {
+    office.queue.audit(key).await.map(Json).map_err(unavailable)
+}
+
+async fn verify(State(office): State<Office>) -> Answer<Verified> {
+    office.queue.verify_audit().await.map(Json).map_err(unavailable)
+}
+
+async fn retry_effects(State(office): State<Office>, Json(Retried { chosen, how }): Json<Retried>) -> Answer<Changed> {
+    let changed =
+        office.queue.retry_effects(chosen.filter, how, chosen.who, clock::now()).await.map_err(unavailable)?;
+    office.due.notify_waiters();
+    Ok(Json(Changed { changed }))
+}
+
+async fn done_effects(State(office): State<Office>, Json(Chosen { filter, who }): Json<Chosen>) -> Answer<Changed> {
+    let changed = office.queue.done_effects(filter, who, clock::now()).await.map_err(unavailable)?;
     Ok(Json(Changed { changed }))
 }
 

@@ -195,6 +195,13 @@ impl World {
         serde_json::from_str(&text).unwrap()
     }
 
+    /// `agent effects` with these arguments and `--json`.
+    #[track_caller]
+    pub fn effects(&self, arguments: &[&str]) -> Vec<Value> {
+        let text = self.agent_says(&[&["effects"], arguments, &["--json"]].concat());
+        serde_json::from_str(&text).unwrap()
+    }
+
     /// Waits until the sandbox shows exactly `commits` commits and `branches` branches.
     #[track_caller]
     pub fn wait_for_jira(&self, commits: usize, branches: usize) {
@@ -312,6 +319,11 @@ impl Sandbox {
         self.call("POST", "/sandbox/settings", &settings);
     }
 
+    /// An issue as people see it, with all that was done to it.
+    pub fn issue(&self, key: &str) -> Value {
+        self.call("GET", &format!("/sandbox/issues/{key}"), &Value::Null)
+    }
+
     pub fn create_issue(&self, key: &str) {
         self.call("POST", "/sandbox/issues", &json!({"key": key, "summary": "An issue", "status": "To Do"}));
     }
@@ -370,6 +382,12 @@ impl Repository<'_> {
         std::fs::write(self.path.join(format!("file-{}", number % 7)), format!("{number}\n{message}\n")).unwrap();
         self.git(&["add", "--all"]);
         self.git(&["commit", "--quiet", "--cleanup=verbatim", "-m", message]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Commits under another address; nothing says that its owner did.
+    pub fn commit_by(&self, email: &str, message: &str) -> String {
+        self.git(&["commit", "--quiet", "--allow-empty", "--author", &format!("Somebody <{email}>"), "-m", message]);
         self.git(&["rev-parse", "HEAD"])
     }
 

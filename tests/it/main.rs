@@ -20,6 +20,7 @@ mod platform;
 mod process;
 mod push;
 mod repositories;
+mod smart;
 mod ssh;
 mod store;
 mod tidy;

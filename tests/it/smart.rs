@@ -1,0 +1,125 @@
+//! Smart Commits from the push to Jira: carried out once, for whoever pushed, with an answer.
+
+use serde_json::Value;
+
+use crate::harness::{Daemon, Repository, World, wait_until_or};
+
+const SITE: &str = "projects = [\"ABC\"]\nexecutor = \"agent\"\n[site.account]\nemail = \"agent@example.org\"\nsecret_file = \"token\"\n";
+const PERSON: &str = "[[person]]\nname = \"Ann Example\"\nemails = [\"ann@example.org\"]\nunix = [\"root\"]\n";
+
+/// A world in which the agent carries out orders for those that the kernel vouches for.
+fn world(smart: &str) -> World {
+    use std::os::unix::fs::OpenOptionsExt;
+    let world = World::with(SITE, PERSON);
+    let mut options = std::fs::OpenOptions::new();
+    let token = options.write(true).create(true).truncate(true).mode(0o600).open(world.folder.join("token"));
+    std::io::Write::write_all(&mut token.unwrap(), b"agent-token").unwrap();
+    let config = std::fs::read_to_string(world.config()).unwrap();
+    std::fs::write(world.config(), format!("{config}[account.smart]\n{smart}\n")).unwrap();
+    world
+}
+
+/// What stands on an issue: comments, entries of work, and changes of its status.
+fn issue(world: &World, key: &str) -> [Vec<Value>; 3] {
+    let issue = world.sandbox.issue(key);
+    ["comments", "worklogs", "changelog"].map(|part| issue[part].as_array().cloned().unwrap_or_default())
+}
+
+fn counts(world: &World, key: &str) -> [usize; 3] {
+    issue(world, key).map(|part| part.len())
+}
+
+#[track_caller]
+fn wait_for(world: &World, key: &str, expected: [usize; 3]) {
+    let all_is_settled = || {
+        let open = ["ready", "intent", "unknown", "probing"];
+        open.iter().all(|state| world.effects(&["list", "--state", state]).is_empty())
+    };
+    wait_until_or(
+        "the orders are carried out",
+        || counts(world, key) == expected && all_is_settled(),
+        || format!("{:?} instead of {expected:?}; {:?}; {}", counts(world, key), world.effects(&["list"]), world.log()),
+    );
+}
+
+fn start(world: &World) -> (Daemon, Repository<'_>, Repository<'_>) {
+    let daemon = world.daemon();
+    let repository = world.repository("tool");
+    let clone = world.clone_of(&repository, "work");
+    (daemon, repository, clone)
+}
+
+#[test]
+fn f2_f3_f4_orders_of_a_push_are_carried_out_in_jira() {
+    let world = world("policy = \"bot\"");
+    let (_daemon, _repository, clone) = start(&world);
+    clone.commit_by("ann@example.org", "ABC-1 #time 1h 30m looked #comment *done* [~bob] #start-progress on it");
+    let answer = clone.push(&["origin", "HEAD:main"]);
+    for fate in ["ABC-1 #time 1h 30m is queued", "ABC-1 #comment is queued", "ABC-1 #start-progress is queued"] {
+        assert!(answer.contains(fate), "{answer}");
+    }
+    wait_for(&world, "ABC-1", [2, 1, 1]);
+    let [comments, worklogs, changes] = issue(&world, "ABC-1");
+    let text = comments[0]["body"].to_string();
+    assert!(text.contains("*done* [~bob]") && !text.contains("mention"), "{text}");
+    assert_eq!(worklogs[0]["seconds"], 5400, "{worklogs:?}");
+    assert!(changes[0].to_string().contains("In Progress"), "{changes:?}");
+}
+
+#[test]
+fn f8_f64_an_order_is_carried_out_once_however_often_its_commit_travels() {
+    let world = world("policy = \"bot\"");
+    let (_daemon, _repository, clone) = start(&world);
+    clone.commit("ABC-9 begin");
+    clone.push(&["origin", "HEAD:main"]);
+    clone.git(&["checkout", "--quiet", "-b", "topic"]);
+    clone.commit("ABC-1 #comment once");
+    clone.push(&["origin", "topic"]);
+    wait_for(&world, "ABC-1", [1, 0, 0]);
+    // Rebased onto a main that went on, picked to another branch, pushed to a second repository, and back again.
+    clone.git(&["checkout", "--quiet", "main"]);
+    clone.commit("ABC-9 go on");
+    clone.git(&["checkout", "--quiet", "topic"]);
+    clone.git(&["rebase", "--quiet", "main"]);
+    clone.push(&["--force", "origin", "topic"]);
+    clone.git(&["checkout", "--quiet", "-b", "picked", "main"]);
+    clone.git(&["commit", "--quiet", "--allow-empty", "-m", "ABC-9 between"]);
+    clone.git(&["cherry-pick", "topic"]);
+    clone.push(&["origin", "picked"]);
+    let second = world.repository("second");
+    clone.push(&[second.path.to_str().unwrap(), "topic", "picked"]);
+    clone.git(&["revert", "--no-edit", "HEAD"]);
+    clone.push(&["origin", "picked"]);
+    world.wait_until_idle();
+    wait_for(&world, "ABC-1", [1, 0, 0]);
+}
+
+#[test]
+fn g5_who_is_not_vouched_for_or_may_not_orders_nothing_and_learns_why() {
+    let world = world("policy = \"bot\"\ntransition_refs = [\"refs/heads/release/*\"]");
+    let (_daemon, _repository, clone) = start(&world);
+    clone.commit_by("cto@example.org", "ABC-1 #time 2h #start-progress");
+    let answer = clone.push(&["origin", "HEAD:main"]);
+    assert!(answer.contains("ABC-1 #time 2h is not carried out: work is logged by whoever did it"), "{answer}");
+    assert!(answer.contains("#start-progress is not carried out: commits of this branch move no issues"), "{answer}");
+    world.wait_until_idle();
+    assert_eq!(counts(&world, "ABC-1"), [0, 0, 0]);
+    let refused = world.effects(&["list", "--state", "refused"]);
+    assert_eq!(refused.len(), 2, "{refused:?}");
+}
+
+#[test]
+fn f60_an_order_that_fits_no_transition_is_refused_with_the_choices() {
+    let world = world("policy = \"bot\"");
+    let (_daemon, _repository, clone) = start(&world);
+    clone.commit_by("ann@example.org", "ABC-1 #start");
+    clone.push(&["origin", "HEAD:main"]);
+    wait_until_or(
+        "it is refused",
+        || world.effects(&["list", "--state", "refused"]).len() == 1,
+        || format!("{:?} {}", world.effects(&["list"]), world.log()),
+    );
+    let refused = world.effects(&["list", "--state", "refused"]);
+    let note = refused[0]["note"].as_str().unwrap();
+    assert!(note.contains("Start Progress") && note.contains("Start Review"), "{note}");
+}
