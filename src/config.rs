@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::host::Account;
 use crate::people::{People, Person};
+use crate::smart::Policy;
 use crate::{parse, queue, send};
 
 /// Everything `config.toml` says, checked.
@@ -195,6 +196,14 @@ impl Config {
         let mut names = BTreeSet::new();
         for account in &self.account {
             account.check()?;
+            let site = self.site_of(account);
+            if account.smart.policy != Policy::Off && site.is_some_and(send::Settings::lacks_account) {
+                return Err(format!(
+                    "account {}: smart: the agent carries out commands through an account at the site, and site {} has no [site.account]",
+                    account.name,
+                    site.map(|site| site.name.as_str()).unwrap_or_default()
+                ));
+            }
             if !names.insert(&account.name) {
                 return Err(format!("two accounts are called {}", account.name));
             }
@@ -364,6 +373,19 @@ mod tests {
         check("[hook]\nanswr = true\n", "/etc/c.toml:2:1: unknown field `answr` — did you mean `answer`?");
         check("[hook]\nanswer = maybe\n", "/etc/c.toml:2:10");
         check("[[account]]\nname = \"a\"\nroot = \"/srv\"\n[account.web]\ncomit = \"x\"\n", "did you mean `commit`?");
+    }
+
+    #[test]
+    fn commands_without_an_account_that_could_obey_them_are_told() {
+        let site = "[[site]]\nname = \"y\"\nurl = \"https://y.example\"\nclient_id = \"i\"\nsecret_file = \"/s\"\n";
+        let account = "[[account]]\nname = \"a\"\nroot = \"/srv\"\n[account.smart]\npolicy = \"bot\"\n";
+        check(&format!("{site}executor = \"agent\"\n{account}"), "site y has no [site.account]");
+        Config::parse(&format!("{site}{account}"), Path::new("/etc/c.toml")).unwrap();
+        check(&account.replace("bot", "email"), "i_accept_forgery");
+        check(
+            "[[person]]\nname = \"a\"\nunix = [\"x\"]\n[[person]]\nname = \"b\"\nunix = [\"X\"]\n",
+            "X belongs to a and to b",
+        );
     }
 
     #[test]

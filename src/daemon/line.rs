@@ -19,6 +19,8 @@ use super::{Applied, Shared};
 
 /// Events that are worked on at the same time.
 const TOGETHER: usize = 2;
+/// How long an idle line waits after an event was stored.
+const CALM: Duration = Duration::from_millis(100);
 /// Tries before an event whose repository cannot be read is closed with what it carried.
 const TRIES: u32 = 5;
 /// How long an event waits before it is looked at again while no site is linked.
@@ -54,7 +56,9 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
                 }
             }
             Ok(()) = configurations.changed() => shared.queue.wake(clock::now()).await?,
-            () = shared.added.notified(), if idle => {}
+            // The push is still coming to its end, and the processor is better used for that: Jira is told after a
+            // second at the soonest.
+            () = shared.added.notified(), if idle => tokio::time::sleep(CALM).await,
             () = tokio::time::sleep(Duration::from_secs(1)), if idle => {}
             () = &mut stopped => return Ok(()),
         }

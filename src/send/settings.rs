@@ -138,6 +138,11 @@ impl Settings {
         Ok(Some(proxy.no_proxy(self.no_proxy.as_deref().and_then(NoProxy::from_string))))
     }
 
+    /// Tells whether it is on us to carry out commands, and nobody is there to do it.
+    pub fn lacks_account(&self) -> bool {
+        self.executor == Executor::Agent && self.account.is_none()
+    }
+
     /// Where the secret of the credential for development information is.
     pub(super) fn secret(&self) -> Place<'_> {
         Place {

@@ -90,8 +90,12 @@ fn assert_told_once(world: &World) {
 }
 
 /// Every place named in the source where a test may let the process die, and at which passages it is tried.
-const PLACES: &[(&str, &[u32])] = &[
+pub const PLACES: &[(&str, &[u32])] = &[
     ("daemon.before_reply", &[1]),
+    ("effects.after_claim", &[1, 2]),
+    ("effects.after_send", &[1]),
+    ("effects.before_probe", &[1]),
+    ("effects.before_send", &[1]),
     ("hook.after_write_before_ack", &[1]),
     ("hook.before_connect", &[1]),
     ("hook.before_spool", &[1]),
@@ -122,7 +126,7 @@ fn f15_every_place_where_the_process_may_die_has_a_test() {
 }
 
 #[track_caller]
-fn assert_aborted(daemon: &mut Daemon, place: &str) {
+pub fn assert_aborted(daemon: &mut Daemon, place: &str) {
     let mut status = None;
     wait_until(&format!("the daemon dies at {place}"), || {
         status = daemon.process.0.try_wait().unwrap();
@@ -143,9 +147,9 @@ fn f15_f28_f31_nothing_is_lost_or_told_twice_wherever_the_daemon_dies() {
         assert!(!matches!(promise, Promise::Nothing(_)), "{promise:?}");
         promised.push(direct.commits[number].clone());
     };
-    for (name, passages) in
-        PLACES.iter().filter(|(name, _)| !name.starts_with("hook.") && *name != "queue.in_migration")
-    {
+    let elsewhere =
+        |name: &str| name.starts_with("hook.") || name.starts_with("effects.") || name == "queue.in_migration";
+    for (name, passages) in PLACES.iter().filter(|(name, _)| !elsewhere(name)) {
         for passage in *passages {
             let place = format!("{name}:{passage}");
             push(&[]);

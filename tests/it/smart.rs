@@ -1,8 +1,11 @@
 //! Smart Commits from the push to Jira: carried out once, for whoever pushed, with an answer.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::clock::Clock;
+use crate::crash::{PLACES, assert_aborted};
 use crate::harness::{Daemon, Repository, World, wait_until_or};
+use crate::hook::skipped;
 
 const SITE: &str = "projects = [\"ABC\"]\nexecutor = \"agent\"\n[site.account]\nemail = \"agent@example.org\"\nsecret_file = \"token\"\n";
 const PERSON: &str = "[[person]]\nname = \"Ann Example\"\nemails = [\"ann@example.org\"]\nunix = [\"root\"]\n";
@@ -122,4 +125,78 @@ fn f60_an_order_that_fits_no_transition_is_refused_with_the_choices() {
     let refused = world.effects(&["list", "--state", "refused"]);
     let note = refused[0]["note"].as_str().unwrap();
     assert!(note.contains("Start Progress") && note.contains("Start Review"), "{note}");
+}
+
+/// Whatever was in flight when the daemon died is looked for once Jira can no longer apply it, and never sent twice.
+#[test]
+fn f28_f31_an_order_is_carried_out_once_wherever_the_daemon_dies() {
+    for (name, passages) in PLACES.iter().filter(|(name, _)| name.starts_with("effects.")) {
+        for passage in *passages {
+            let world = world("policy = \"bot\"");
+            let place = format!("{name}:{passage}");
+            let mut daemon = world.daemon_with(&[("AGENT_ABORT_AT", &place)]);
+            let repository = world.repository("tool");
+            let clone = world.clone_of(&repository, "work");
+            clone.commit_by("ann@example.org", "ABC-1 #comment once");
+            clone.push(&["origin", "HEAD:main"]);
+            assert_aborted(&mut daemon, &place);
+            let Some((clock, _daemon)) = Clock::of_day(&world) else {
+                return skipped("there is no faketime here");
+            };
+            clock.set("+10m");
+            wait_for(&world, "ABC-1", [1, 0, 0]);
+        }
+    }
+}
+
+/// Jira may do what it is asked and not say so, say so late, or not do it at all.
+#[test]
+fn f46_f47_f48_f49_f57_an_order_whose_end_nobody_knows_is_looked_for_and_carried_out_once() {
+    let world = world("policy = \"bot\"");
+    let Some((clock, _daemon)) = Clock::of_day(&world) else { return skipped("there is no faketime here") };
+    let repository = world.repository("tool");
+    let clone = world.clone_of(&repository, "work");
+    let acts = [
+        json!("apply_then_drop"),
+        json!("drop"),
+        json!({"drop_then_apply": {"ms": 1500}}),
+        json!({"truncate": {"bytes": 5}}),
+        json!("garbage"),
+        json!({"status": {"code": 500}}),
+        json!({"status": {"code": 502}}),
+    ];
+    for (number, act) in (1..).zip(&acts) {
+        let key = format!("ABC-{number}");
+        let rule = json!([{"on": "add_comment", "issue": key, "times": 1, "act": act}]);
+        world.sandbox.misbehave(rule);
+        clone.commit_by("ann@example.org", &format!("{key} #comment once"));
+    }
+    clone.push(&["origin", "HEAD:main"]);
+    let unknown = || world.effects(&["list", "--state", "unknown"]).len();
+    let asked = || world.sandbox.state()["faults"].as_array().unwrap().is_empty();
+    wait_until_or(
+        "nobody knows what became of any",
+        || asked() && unknown() == acts.len(),
+        || format!("{:?} {}", world.effects(&["list"]), world.log()),
+    );
+    clock.set("+10m");
+    for number in 1..=acts.len() {
+        wait_for(&world, &format!("ABC-{number}"), [1, 0, 0]);
+    }
+    assert!(world.agent_says(&["effects", "audit"]).contains("whole"));
+}
+
+/// A token that is refused stops the account and loses nothing; a new one wakes it.
+#[test]
+fn f43_an_account_that_is_refused_rests_and_goes_on_with_its_new_token() {
+    let world = world("policy = \"bot\"");
+    std::fs::write(world.folder.join("token"), "an old one").unwrap();
+    let (_daemon, _repository, clone) = start(&world);
+    clone.commit_by("ann@example.org", "ABC-1 #comment later");
+    clone.push(&["origin", "HEAD:main"]);
+    let rests = || world.status()["running"]["sites"]["jira"]["account_resting"]["because"].is_string();
+    wait_until_or("the account rests", rests, || world.log());
+    assert_eq!(counts(&world, "ABC-1"), [0, 0, 0]);
+    std::fs::write(world.folder.join("token"), "agent-token").unwrap();
+    wait_for(&world, "ABC-1", [1, 0, 0]);
 }
