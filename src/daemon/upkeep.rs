@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::event::Origin;
 use crate::git::Told;
 use crate::queue::RepositoryRow;
-use crate::{clock, log, sync};
+use crate::{clock, effect, log, sync};
 
 use super::{Shared, line, snapshot_path};
 
@@ -51,6 +51,10 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
         if due(times.prune, now, HOUR_MS) {
             times.prune = now;
             shared.queue.prune(now - i64::from(settings.keep_days) * DAY_MS).await?;
+            // An effect is remembered for as long as its order could come again anywhere.
+            let ages = shared.applied().config.account.iter().map(|account| account.smart.max_age_days).max();
+            let before = effect::forgotten_before(settings.keep_days, ages.unwrap_or_default(), now);
+            shared.queue.prune_effects(before).await?;
         }
         if due(times.snapshot, now, DAY_MS) {
             times.snapshot = now;
