@@ -64,6 +64,12 @@ impl Orders {
         Some(Orders { site: site.to_owned(), smart: smart.clone(), people, pusher, import: false, now })
     }
 
+    /// What the pusher is called: by the table, else by the login.
+    fn pusher_name(&self) -> String {
+        let Some(pusher) = &self.pusher else { return String::new() };
+        self.people.who(pusher).map_or_else(|| pusher.login.clone(), |person| person.name.clone())
+    }
+
     /// Rules on one order of a commit of an event.
     pub fn rule(&self, order: &Order, commit: &Commit, event: &Event, repository: &str) -> Ruling {
         let standing = event.updates.iter().filter(|update| update.new.is_some());
@@ -261,7 +267,7 @@ impl Work<'_> {
             site: orders.site.clone(),
             repository: self.event.repository.id.clone(),
             identity: orders.smart.identity,
-            pusher: orders.pusher.as_ref().map_or_else(String::new, |pusher| pusher.login.clone()),
+            pusher: orders.pusher_name(),
             pushed_at: self.event.at,
             // The newest commit comes first, and the oldest is to be obeyed first.
             place: -i64::try_from(self.digest.commits).unwrap_or(i64::MAX),

@@ -39,6 +39,18 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<ExitCode> 
             account.root.display()
         ));
     }
+    for effects in &status.effects {
+        let waiting = effects.planned + effects.ready + effects.in_flight + effects.unknown;
+        show::line(format_args!(
+            "commands for site {}: {} done, {waiting} waiting, {} refused, {} parked",
+            effects.site, effects.settled, effects.refused, effects.parked
+        ));
+        if effects.parked > 0 {
+            show::line(
+                paint.warn("  `agent effects list --state parked` shows why, `agent effects retry` tries again"),
+            );
+        }
+    }
     for repository in status.repositories.iter().filter(|repository| repository.trouble.is_some()).take(10) {
         let trouble = repository.trouble.as_deref().unwrap_or_default();
         show::line(paint.warn(format_args!(

@@ -214,7 +214,10 @@ impl Platform {
         let Effect { author, commit, .. } = deed.effect;
         let own = self.myself(now).await?.has(&String::from_utf8_lossy(&author.email));
         let name = String::from_utf8_lossy(&author.name);
-        let author = (!own).then_some(name.as_ref());
+        // Whoever pushed gave the order; the name in a commit proves nothing.
+        let pusher = Some(&deed.effect.pusher).filter(|pusher| !pusher.is_empty() && **pusher != name);
+        let who = pusher.map_or_else(|| name.to_string(), |pusher| format!("{pusher} (pushed a commit of {name})"));
+        let author = (!own || pusher.is_some()).then_some(who.as_str());
         Ok(Saying::new(text, Source { author, commit, repository: deed.repository, token }))
     }
 

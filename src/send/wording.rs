@@ -15,7 +15,7 @@ pub struct Saying {
 /// Where words are from.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    /// The author of the commit, unless that is the account which says it.
+    /// Who says so, unless that is the account which says it.
     pub author: Option<&'a str>,
     pub commit: &'a str,
     pub repository: &'a str,

@@ -65,6 +65,10 @@ fn f2_f3_f4_orders_of_a_push_are_carried_out_in_jira() {
     let [comments, worklogs, changes] = issue(&world, "ABC-1");
     let text = comments[0]["body"].to_string();
     assert!(text.contains("*done* [~bob]") && !text.contains("mention"), "{text}");
+    assert!(
+        text.contains("Ann Example (pushed a commit of Somebody), commit"),
+        "whoever pushed is named first: {text}"
+    );
     assert_eq!(worklogs[0]["seconds"], 5400, "{worklogs:?}");
     assert!(changes[0].to_string().contains("In Progress"), "{changes:?}");
 }

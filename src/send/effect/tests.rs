@@ -116,7 +116,7 @@ fn effect(action: Action) -> Effect {
     let author =
         Ident { name: b"Ann Example".into(), email: b"ann@example.org".into(), at: STARTED / 1000, offset: 60 };
     let (commit, repository) = ("1a2b3c4d5e6f".to_owned(), "r1".to_owned());
-    let (issue, pusher) = ("ABC-1".parse().unwrap(), "ann".to_owned());
+    let (issue, pusher) = ("ABC-1".parse().unwrap(), String::from_utf8_lossy(&author.name).into_owned());
     Effect { issue, action, ordinal: 0, commit, repository, author, pusher }
 }
 
