@@ -88,7 +88,6 @@ pub struct Places {
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     pub path: Option<OsString>,
-    pub user: Option<String>,
     pub config: Option<PathBuf>,
     pub home: Option<PathBuf>,
     pub config_home: Option<PathBuf>,
@@ -271,7 +270,6 @@ impl Environment {
         let claims = CLAIMS.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var_os(name)?)));
         Environment {
             path: std::env::var_os("PATH"),
-            user: std::env::var("USER").ok(),
             config: path("GIT_JIRA_AGENT_CONFIG"),
             config_home: path("XDG_CONFIG_HOME").or_else(|| below_home(".config")),
             state_home: path("XDG_STATE_HOME").or_else(|| below_home(".local/state")),

@@ -91,8 +91,7 @@ pub fn pusher(claims: &[Claim], uid: u32, host: bool) -> Option<Pusher> {
         std::str::from_utf8(&claim.value).ok().map(str::trim).filter(|value| !value.is_empty())
     };
     if !host {
-        let name = User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
-        return Some(Pusher { login: name, by: Evidence::Peer });
+        return Some(Pusher { login: user(uid), by: Evidence::Peer });
     }
     if claim("GIT_PUSH_CERT_STATUS") == Some("G") && claim("GIT_PUSH_CERT_NONCE_STATUS") == Some("OK") {
         let signer = claim("GIT_PUSH_CERT_SIGNER")?;
@@ -100,6 +99,11 @@ pub fn pusher(claims: &[Claim], uid: u32, host: bool) -> Option<Pusher> {
     }
     let login = HOSTS.iter().find_map(|name| claim(name))?;
     Some(Pusher { login: login.to_owned(), by: Evidence::Host })
+}
+
+/// What a user of this server is called, by the kernel's number and not by what an environment says.
+pub fn user(uid: u32) -> String {
+    User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 /// Tells whether a user of this server is among these, by name or number.

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use super::{Context, admin, show};
-use crate::clock;
 use crate::queue::{AuditRow, EffectFilter, EffectRow, Retry, Verified};
 use crate::serve::{Changed, Chosen, Key, Retried};
 use crate::text::Untrusted;
+use crate::{clock, people};
 
 #[derive(clap::Subcommand)]
 pub enum Word {
@@ -110,13 +110,13 @@ pub fn run(word: Word, context: &Context) -> anyhow::Result<ExitCode> {
         Word::Retry { which, insist } => {
             anyhow::ensure!(which.is_named(), "name what to try again, such as an id or --key");
             let how = if insist { Retry::Insist } else { Retry::Look };
-            let asked = Retried { chosen: chosen(which, context), how };
+            let asked = Retried { chosen: chosen(which), how };
             let Changed { changed } = admin::post(&places, "/effects/retry", &asked)?;
             show::line(format_args!("{changed} are tried again"));
         }
         Word::Done(which) => {
             anyhow::ensure!(which.is_named(), "name what is done, such as an id or --key");
-            let Changed { changed } = admin::post(&places, "/effects/done", &chosen(which, context))?;
+            let Changed { changed } = admin::post(&places, "/effects/done", &chosen(which))?;
             show::line(format_args!("{changed} are done, as you say"));
         }
         Word::Audit => {
@@ -131,9 +131,9 @@ pub fn run(word: Word, context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn chosen(which: Which, context: &Context) -> Chosen {
-    let who = context.environment.user.clone().unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
-    Chosen { filter: which.filter(), who }
+/// The record of decisions names who made this one.
+fn chosen(which: Which) -> Chosen {
+    Chosen { filter: which.filter(), who: people::user(rustix::process::getuid().as_raw()) }
 }
 
 fn one_line(row: &EffectRow) -> String {

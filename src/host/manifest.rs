@@ -5,7 +5,6 @@
 //! kept as the very same file under `agent/before/`; the manifest tells how to recognise it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -14,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::dir::{Dir, Entry};
 use super::{Error, shim};
+use crate::text::hex;
 
 /// The folder of ours in a git directory.
 pub(super) const FOLDER: &str = "agent";
@@ -166,8 +166,5 @@ pub(super) fn sha256_of_link(target: &Path) -> String {
 }
 
 pub(super) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&Sha256::digest(bytes))
 }

@@ -406,9 +406,9 @@ fn missing(way: &Offered, demand: &Demand, resolution: Option<&str>) -> String {
     let (way, name) = (shown(&way.name), shown(&demand.name));
     let values = demand.values.iter().take(MOST).map(|value| shown(value)).collect::<Vec<_>>().join(", ");
     match (demand.id.as_str(), resolution) {
-        ("resolution", None) => format!("{way} demands a resolution; smart.resolution names one of {values}"),
+        ("resolution", None) => format!("{way} demands a resolution; the site's `resolution` names one of {values}"),
         ("resolution", Some(given)) => {
-            format!("{way} takes no resolution {}; smart.resolution names one of {values}", shown(given))
+            format!("{way} takes no resolution {}; the site's `resolution` names one of {values}", shown(given))
         }
         _ => format!("{way} demands {name}, which a commit message cannot give"),
     }

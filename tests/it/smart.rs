@@ -116,6 +116,17 @@ fn g5_who_is_not_vouched_for_or_may_not_orders_nothing_and_learns_why() {
 }
 
 #[test]
+fn f10_an_order_that_nothing_could_store_is_not_said_to_be_queued() {
+    let world = world("policy = \"bot\"");
+    let repository = world.repository("tool");
+    let clone = world.clone_of(&repository, "work");
+    std::fs::remove_dir_all(world.spool()).unwrap();
+    clone.commit_by("ann@example.org", "ABC-1 #comment lost");
+    let answer = clone.push(&["origin", "HEAD:main"]);
+    assert!(answer.contains("ABC-1 #comment is not queued"), "{answer}");
+}
+
+#[test]
 fn f60_an_order_that_fits_no_transition_is_refused_with_the_choices() {
     let world = world("policy = \"bot\"");
     let (_daemon, _repository, clone) = start(&world);

@@ -356,6 +356,7 @@ fn concerning(stdin: &[u8]) -> Result<Vec<Update>, git::Error> {
     Ok(updates)
 }
 
+/// Whether an event is on disk, here or at the daemon.
 fn taken(handed: &Result<HandedOver, intake::Error>) -> bool {
     match handed {
         Ok(HandedOver::ToSpool { .. }) => true,

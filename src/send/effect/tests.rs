@@ -428,7 +428,7 @@ async fn f15_f60_a_resolution_that_is_demanded_is_given_and_nothing_else_is_gues
             let manner = Manner { resolution, ..Manner::default() };
             carry_out_as(&bench.platform, &deed(&effect), &mark(&effect), manner).await
         };
-        Bench::check_refused(&with(None).await, "smart.resolution names one of Done, Won't Do, Duplicate");
+        Bench::check_refused(&with(None).await, "the site's `resolution` names one of Done, Won't Do, Duplicate");
         Bench::check_refused(&with(Some("Maybe")).await, "Resolve Issue takes no resolution Maybe");
         let attempt = with(Some("won't do")).await;
         let expected = Attempt::Applied { remote_id: None, issue_id: "10000".to_owned(), owes_comment: false };
