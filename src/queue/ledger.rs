@@ -31,6 +31,7 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params}
 
 use super::audit::{self, AuditRow};
 use super::protocol::{self, Hold, SETTLE_MS, Standing, State, Step};
+use crate::failpoint::weakened;
 
 /// What an event orders.
 #[derive(Clone, Debug)]
@@ -282,7 +283,7 @@ pub fn intend(c: &Connection, turn: &Turn, issue_id: Option<&str>, now: i64) -> 
         keeps: true,
         attempts: 1,
         intent_at: Some(now),
-        settle_at: Some(now + SETTLE_MS),
+        settle_at: Some(if weakened("settle window") { now } else { now + SETTLE_MS }),
         issue_id,
         ..Change::default()
     };

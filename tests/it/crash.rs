@@ -20,7 +20,7 @@ fn patient_world() -> World {
     World::with("projects = [\"ABC\"]\n", PATIENT)
 }
 
-fn asked_for(name: &str, otherwise: u64) -> u64 {
+pub fn asked_for(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 

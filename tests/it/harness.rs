@@ -328,6 +328,16 @@ impl Sandbox {
         self.call("POST", "/sandbox/issues", &json!({"key": key, "summary": "An issue", "status": "To Do"}));
     }
 
+    /// Files an issue under another key.
+    pub fn move_issue(&self, key: &str, to: &str) {
+        self.call("POST", &format!("/sandbox/issues/{key}/move"), &json!({"to": to}));
+    }
+
+    /// Lets what was dropped without a time take place.
+    pub fn release(&self) {
+        self.call("POST", "/sandbox/release", &Value::Null);
+    }
+
     /// Requests that reached it whose path contains `part`.
     pub fn requests(&self, part: &str) -> Vec<Value> {
         let state = self.state();

@@ -21,6 +21,7 @@ mod process;
 mod push;
 mod repositories;
 mod smart;
+mod storm;
 mod ssh;
 mod store;
 mod tidy;

@@ -11,7 +11,7 @@ const SITE: &str = "projects = [\"ABC\"]\nexecutor = \"agent\"\n[site.account]\n
 const PERSON: &str = "[[person]]\nname = \"Ann Example\"\nemails = [\"ann@example.org\"]\nunix = [\"root\"]\n";
 
 /// A world in which the agent carries out orders for those that the kernel vouches for.
-fn world(smart: &str) -> World {
+pub fn world(smart: &str) -> World {
     use std::os::unix::fs::OpenOptionsExt;
     let world = World::with(SITE, PERSON);
     let mut options = std::fs::OpenOptions::new();
