@@ -169,6 +169,39 @@ pub fn of_commit(
     mentions.orders.iter().map(effect).collect()
 }
 
+/// Orders of commits whose place newer ones take: each stands for one order that says the same.
+///
+/// A message that was put right, a squash, or a pick that says where it comes from makes a new commit, and its author does
+/// not order anything again. How many said the same counts, so a rewritten branch can still order more than before.
+#[derive(Default)]
+pub struct Replaced {
+    orders: Vec<([u8; 32], String)>,
+}
+
+impl Replaced {
+    pub fn add(&mut self, mentions: &Mentions, commit: &Commit, arrival: &Arrival) {
+        let orders = of_commit(mentions, commit, arrival, |_| Ruling::Open);
+        self.orders.extend(orders.into_iter().filter_map(|order| Some((likeness(&order)?, order.key))));
+    }
+
+    /// Orders that came along as they were stand for nobody else.
+    pub fn without(&mut self, effects: &[NewEffect]) {
+        self.orders.retain(|(_, key)| effects.iter().all(|effect| effect.key != *key));
+    }
+
+    /// Gives the order an effect repeats, and each only once.
+    pub fn take(&mut self, effect: &NewEffect) -> Option<String> {
+        let like = likeness(effect)?;
+        let at = self.orders.iter().position(|(other, _)| *other == like)?;
+        Some(self.orders.remove(at).1)
+    }
+}
+
+/// What is ordered of which issue, whoever orders it.
+fn likeness(effect: &NewEffect) -> Option<[u8; 32]> {
+    Some(Effect::decode(&effect.body).ok()?.order_digest())
+}
+
 /// An order for people, without texts: `#time 1h 30m`.
 pub fn command(order: &Order) -> String {
     Action::new(&order.verb, 0, 0).command()
@@ -300,6 +333,7 @@ impl Effect {
             body_hash: hex(&Sha256::digest(&body)),
             body,
             ruling,
+            repeats: None,
         }
     }
 

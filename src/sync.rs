@@ -15,10 +15,11 @@ use std::thread;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::effect::{Identity, Replaced};
 use crate::entity::{self, Home};
 use crate::event::{Event, EventId, Kind, Origin, Seen};
 use crate::git::{self, Budget, Commit, Helper, Known, Oid, RefName, Repository, Update};
-use crate::parse::{IssueKey, Mentions, Order, Rules};
+use crate::parse::{self, IssueKey, Mentions, Order, Rules};
 use crate::people::{People, Pusher};
 use crate::queue::{NewEffect, NewEntity, Ruling, Tip};
 use crate::smart::Policy;
@@ -118,6 +119,8 @@ const PORTION: usize = 200;
 /// How many commits that name an issue have their files read in one go, and how many bytes of messages wait for that.
 pub const ROUND: usize = 1000;
 const WAITING: usize = 8 * 1024 * 1024;
+/// How many commits that a rewritten branch has lost are compared with the new ones.
+const LOST: Budget = Budget { commits: 1000, until: None };
 /// How many commits are worth a thread.
 const SHARED: usize = 50;
 
@@ -161,7 +164,9 @@ pub fn digest<E>(
         }
     }
     work.look_at_files();
+    work.find_repeats();
     work.hand_on_all(&mut emit)?;
+    work.hand_on_effects(&mut emit)?;
     Ok(Ok(work.digest))
 }
 
@@ -263,7 +268,20 @@ impl Work<'_> {
             self.digest.trouble = Some(format!("commands of {} could not be read by the daemon", seen.commit.id));
             return;
         }
-        let arrival = effect::Arrival {
+        let arrival = self.arrival(orders);
+        let rule = |order: &Order| orders.rule(order, &seen.commit, self.event, &self.reading.home.name);
+        let mut effects = effect::of_commit(mentions, &seen.commit, &arrival, rule);
+        if self.may_repeat() {
+            let ids = parse::made_of(&seen.commit.message).into_iter().filter_map(Oid::from_hex);
+            let commits = ids.filter_map(|id| self.repository?.commit(id).ok());
+            let mut replaced = self.replaced(commits.collect(), &arrival);
+            effects.iter_mut().for_each(|effect| effect.repeats = replaced.take(effect));
+        }
+        self.effects.extend(effects);
+    }
+
+    fn arrival(&self, orders: &Orders) -> effect::Arrival {
+        effect::Arrival {
             site: orders.site.clone(),
             repository: self.event.repository.id.clone(),
             identity: orders.smart.identity,
@@ -271,9 +289,43 @@ impl Work<'_> {
             pushed_at: self.event.at,
             // The newest commit comes first, and the oldest is to be obeyed first.
             place: -i64::try_from(self.digest.commits).unwrap_or(i64::MAX),
-        };
-        let rule = |order: &Order| orders.rule(order, &seen.commit, self.event, &self.reading.home.name);
-        self.effects.extend(effect::of_commit(mentions, &seen.commit, &arrival, rule));
+        }
+    }
+
+    /// Whether orders that were given before may come again in other words: not where every commit counts by itself,
+    /// nor where nothing is carried out anyway.
+    fn may_repeat(&self) -> bool {
+        let push = self.event.kind == Kind::Push;
+        self.reading.orders.as_ref().is_some_and(|it| push && !it.import && it.smart.identity == Identity::Authored)
+    }
+
+    /// Finds the orders that were given before by commits that a rewritten branch has lost, and puts what repeats one last.
+    fn find_repeats(&mut self) {
+        let Some((orders, repository)) = self.reading.orders.as_ref().zip(self.repository) else { return };
+        if !self.may_repeat() || self.effects.is_empty() {
+            return;
+        }
+        let news: Vec<Oid> = self.event.updates.iter().filter_map(|update| update.new).collect();
+        let kept = Known::new(news.iter().copied());
+        let moved = self.event.updates.iter().filter(|update| update.new.is_some());
+        let olds: Vec<Oid> = moved.filter_map(|update| update.old).collect();
+        // What is no longer there cannot be compared, and counts by itself.
+        let mut lost = repository.walk(&olds, &kept, LOST).unwrap_or_default().commits;
+        // A walk may give more than is new; an order of a commit that is still there stands for no other.
+        let is_kept = |id| news.iter().any(|&new| repository.is_ancestor(id, new).unwrap_or(true));
+        lost.retain(|one| !self.reading.rules.message(&one.message).orders.is_empty() && !is_kept(one.id));
+        let mut replaced = self.replaced(lost, &self.arrival(orders));
+        replaced.without(&self.effects);
+        for effect in self.effects.iter_mut().filter(|effect| effect.repeats.is_none()) {
+            effect.repeats = replaced.take(effect);
+        }
+        self.effects.sort_by_key(|effect| effect.repeats.is_some());
+    }
+
+    fn replaced(&self, commits: Vec<Commit>, arrival: &effect::Arrival) -> Replaced {
+        let mut replaced = Replaced::default();
+        commits.iter().for_each(|one| replaced.add(&self.reading.rules.message(&one.message), one, arrival));
+        replaced
     }
 
     /// Reads the files of commits that name an issue, and makes entities of them in their order.
@@ -340,7 +392,11 @@ impl Work<'_> {
         if self.named.len() >= ROUND || self.waiting >= WAITING {
             self.look_at_files();
         }
-        if self.portion.len().max(self.effects.len()) >= PORTION { self.hand_on_all(emit) } else { Ok(()) }
+        // What may repeat an order is handed on once all are known.
+        if self.effects.len() >= PORTION && !self.may_repeat() {
+            self.hand_on_effects(emit)?;
+        }
+        if self.portion.len() >= PORTION { self.hand_on_all(emit) } else { Ok(()) }
     }
 
     fn hand_on_all<E>(&mut self, emit: &mut impl FnMut(Portion) -> Result<(), E>) -> Result<(), E> {
@@ -348,6 +404,10 @@ impl Work<'_> {
         while entities.peek().is_some() {
             emit(Portion::Entities(entities.by_ref().take(PORTION).collect()))?;
         }
+        Ok(())
+    }
+
+    fn hand_on_effects<E>(&mut self, emit: &mut impl FnMut(Portion) -> Result<(), E>) -> Result<(), E> {
         match std::mem::take(&mut self.effects) {
             effects if effects.is_empty() => Ok(()),
             effects => emit(Portion::Effects(effects)),

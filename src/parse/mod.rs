@@ -315,6 +315,21 @@ fn names_the_reverted(body: &[u8]) -> bool {
     memmem::find_iter(&body[..body.len().min(key::ORDERS_WITHIN)], SENTENCE).any(named)
 }
 
+/// The commits that a message says it was made of, by their whole ids: those of a squash, and what it was picked from.
+pub fn made_of(message: &[u8]) -> Vec<&[u8]> {
+    const PICKED: &[u8] = b"(cherry picked from commit ";
+    let squashed = memmem::find(message, b"Squashed commit of the following:\n");
+    let id = |range: Range<usize>| {
+        let line = message[range.clone()].trim_ascii_end();
+        let id = match line.strip_prefix(PICKED) {
+            Some(rest) => rest.strip_suffix(b")")?,
+            None => line.strip_prefix(b"commit ").filter(|_| squashed.is_some_and(|at| at < range.start))?,
+        };
+        (matches!(id.len(), 40 | 64) && id.iter().all(u8::is_ascii_hexdigit)).then_some(id)
+    };
+    lines(message, 0).filter_map(id).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fmt::Write;
@@ -621,4 +636,21 @@ mod tests {
                 }
             }
         }
+
+    #[test]
+    fn f8_a_message_says_which_commits_it_was_made_of() {
+        let id = |digit: &str| digit.repeat(40);
+        let (one, two) = (id("1"), id("2"));
+        let check = |message: String, expected: &[&str]| {
+            let found: Vec<_> = made_of(message.as_bytes()).into_iter().map(<[u8]>::to_vec).collect();
+            assert_eq!(found, expected.iter().map(|id| id.as_bytes().to_vec()).collect::<Vec<_>>(), "{message}");
+        };
+        check(
+            format!("Squashed commit of the following:\n\ncommit {one}\nAuthor: A\n\n    x\n\ncommit {two}\r\n"),
+            &[&one, &two],
+        );
+        check(format!("ABC-1 fix\n\n(cherry picked from commit {one})\n"), &[&one]);
+        check(format!("commit {one}\n\nsee commit {two}\n"), &[]);
+        check("Squashed commit of the following:\n\ncommit 123\n".to_owned(), &[]);
+    }
 }

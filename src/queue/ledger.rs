@@ -27,6 +27,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
 
 use super::audit::{self, AuditRow};
@@ -66,6 +68,8 @@ pub struct NewEffect {
     pub body: Vec<u8>,
     pub body_hash: String,
     pub ruling: Ruling,
+    /// The key of the same order of a commit that this one replaces: if that was taken up, this one is not.
+    pub repeats: Option<String>,
 }
 
 /// Whether an order may be carried out.
@@ -517,6 +521,7 @@ impl Standings {
 }
 
 fn plan_one(c: &Connection, planned: &Planned, effect: &NewEffect, now: i64) -> Result<Ruled> {
+    let effect = &*unless_repeated(c, effect)?;
     let Some(row) = find(c, &effect.key)? else {
         insert(c, planned, effect, 0, now)?;
         let row = find(c, &effect.key)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
@@ -537,6 +542,21 @@ fn plan_one(c: &Connection, planned: &Planned, effect: &NewEffect, now: i64) -> 
     };
     let row = find(c, &effect.key)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     Ok(row.ruled(changed))
+}
+
+/// The effect as it is put down: refused where its order was taken up under the key of a commit that this one replaces.
+fn unless_repeated<'e>(c: &Connection, effect: &'e NewEffect) -> Result<Cow<'e, NewEffect>> {
+    let Some(first) = &effect.repeats else { return Ok(Cow::Borrowed(effect)) };
+    let sql = "SELECT commit_id FROM effect WHERE effect_key = ?1 AND (state <> 'refused' OR repeats IS NOT NULL)";
+    let commit: Option<String> = c.prepare_cached(sql)?.query_row([first], |row| row.get(0)).optional()?;
+    Ok(Cow::Owned(match commit {
+        Some(commit) => {
+            let short = &commit[..commit.len().min(10)];
+            let because = format!("commit {short} ordered the same, and this one takes its place");
+            NewEffect { ruling: Ruling::Refused { why: Denied::Policy, because }, ..effect.clone() }
+        }
+        None => NewEffect { repeats: None, ..effect.clone() },
+    }))
 }
 
 /// Takes up an order that was not allowed so far, as part of the event that brings it now.
@@ -590,10 +610,11 @@ fn insert(c: &Connection, planned: &Planned, effect: &NewEffect, part: i64, now:
         Ruling::Refused { why, because } => (State::Refused, now, Some(why.as_str()), Some(because.as_str())),
     };
     let sql = "INSERT INTO effect (effect_key, site_id, repo_id, lane, event_id, seq, place, ordinal, part, commit_id, command,
-                 author, authored_at, pusher, state, refusal, ready_at, settle_at, body, body_hash, note, added_at, settled_at)
+                 author, authored_at, pusher, state, refusal, ready_at, settle_at, body, body_hash, note, added_at, settled_at,
+                 repeats)
                VALUES (:key, :site, :repository, :lane, :event, :seq, :place, :ordinal, :part, :commit, :command,
                  :author, :authored_at, :pusher, :state, :refusal, :now, :settle_at, :body, :body_hash, :note, :now,
-                 iif(:state = 'refused', :now, NULL))";
+                 iif(:state = 'refused', :now, NULL), :repeats)";
     let inserted = c.prepare_cached(sql)?.execute(named_params! {
         ":key": effect.key,
         ":site": planned.site,
@@ -616,6 +637,7 @@ fn insert(c: &Connection, planned: &Planned, effect: &NewEffect, part: i64, now:
         ":body_hash": effect.body_hash,
         ":note": note,
         ":now": now,
+        ":repeats": effect.repeats,
     });
     inserted.map(drop)
 }

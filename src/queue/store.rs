@@ -75,7 +75,8 @@ type Told = Box<dyn FnOnce(&Result<(), Error>) + Send>;
 
 const GROUP: usize = 256;
 const WAITING: usize = 4096;
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+pub(super) const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
 
 impl Store {
     pub fn open(directory: &Path, now: i64) -> Result<Store, Error> {
@@ -383,7 +384,11 @@ mod tests {
 
     #[test]
     fn f77_every_migration_meets_a_store_with_data() {
-        let samples = [include_str!("migrations/0001.sample.sql"), include_str!("migrations/0002.sample.sql")];
+        let samples = [
+            include_str!("migrations/0001.sample.sql"),
+            include_str!("migrations/0002.sample.sql"),
+            include_str!("migrations/0003.sample.sql"),
+        ];
         assert_eq!(samples.len(), MIGRATIONS.len());
         let mut connection = Connection::open_in_memory().unwrap();
         for (done, sample) in samples.iter().enumerate() {

@@ -25,4 +25,5 @@ mod storm;
 mod ssh;
 mod store;
 mod tidy;
+mod travels;
 mod uninstall;

@@ -32,6 +32,7 @@ fn order(key: &str, issue: &str, ruling: Ruling) -> NewEffect {
         body: vec![1],
         body_hash: "h".to_owned(),
         ruling,
+        repeats: None,
     }
 }
 
@@ -296,6 +297,25 @@ async fn the_first_verified_pusher_counts() {
     }
 }
 
+/// A message that was put right, and put right again, orders nothing twice; what was never taken up is still to be done.
+#[tokio::test]
+async fn f8_an_order_that_took_the_place_of_one_that_was_taken_up_is_not_taken_up_again() {
+    let story = story();
+    let instead = |key: &str, of: &str| NewEffect { repeats: Some(of.to_owned()), ..ready(key, "ABC-1") };
+    story.plan(1, vec![ready("a", "ABC-1"), order("no", "ABC-2", refused(Denied::Policy))]).await;
+    let repeated = [(State::Refused, true)];
+    assert_eq!(story.plan(2, vec![instead("b", "a")]).await, repeated);
+    assert_eq!(story.plan(3, vec![instead("c", "b")]).await, repeated);
+    assert_eq!(story.plan(4, vec![ready("c", "ABC-1")]).await, [(State::Refused, false)], "a pick of it says nothing");
+    for of in ["no", "unknown"] {
+        assert_eq!(story.plan(5, vec![instead(&format!("instead of {of}"), of)]).await, [(State::Ready, true)]);
+    }
+    let rows = story.queue.effects(EffectFilter { state: Some("refused".to_owned()), ..EffectFilter::default() }).await;
+    let rows = rows.unwrap();
+    let note = rows.iter().find(|row| row.id == "c").unwrap().note.clone().unwrap();
+    assert_eq!(note, "commit c0ffee ordered the same, and this one takes its place");
+}
+
 #[tokio::test]
 async fn what_nobody_has_decided_yet_holds_up_nobody() {
     let story = story();
@@ -548,7 +568,7 @@ struct Crowd {
 impl Crowd {
     fn new() -> Crowd {
         let connection = Connection::open_in_memory().unwrap();
-        for sql in [include_str!("../migrations/0001.sql"), include_str!("../migrations/0002.sql")] {
+        for sql in crate::queue::store::MIGRATIONS {
             connection.execute_batch(sql).unwrap();
         }
         remember(&connection, 1).unwrap();
