@@ -15,6 +15,8 @@ use crate::git::{self, Change};
 use crate::queue::{EntityKind, Owed};
 use crate::text::{Untrusted, cut};
 
+use super::wording;
+
 /// What a request says about all that is in it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -435,7 +437,7 @@ fn name<'a>(face: &'a Face, id: &'a str) -> &'a str {
 }
 
 fn text(bytes: &[u8], units: usize) -> String {
-    cut(String::from_utf8_lossy(bytes).trim_end(), units).to_owned()
+    cut(wording::sign_by_sign(&String::from_utf8_lossy(bytes)).trim_end(), units).to_owned()
 }
 
 /// A link, or the next best one where it is too long: half a link leads nowhere.

@@ -90,17 +90,27 @@ fn cleaned(text: &str) -> String {
             // To some readers all of these begin a line, where markup means something else.
             '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => cleaned.push('\n'),
             '\t' => cleaned.push(c),
-            c if c.is_control() || misleads(c) => cleaned.push('\u{fffd}'),
-            c => cleaned.push(c),
+            c => cleaned.push(shown(c)),
         }
         before = c;
     }
     cleaned
 }
 
-/// Whether a character turns the direction of text round, marks the order of bytes, or is none.
+/// The text sign by sign, so that no sign begins a line or an order that did not before.
+pub fn sign_by_sign(text: &str) -> String {
+    let plain = |c| if matches!(c, '\n' | '\t') { c } else { shown(c) };
+    text.replace("\r\n", "\n").chars().map(plain).collect()
+}
+
+/// A sign in place of one that nobody should have to show.
+fn shown(c: char) -> char {
+    if c.is_control() || misleads(c) { '\u{fffd}' } else { c }
+}
+
+/// Whether a character ends a line for some, turns the direction of text round, marks the order of bytes, or is none.
 fn misleads(c: char) -> bool {
-    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fdd0}'..='\u{fdef}')
+    matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fdd0}'..='\u{fdef}')
         || u32::from(c) & 0xfffe == 0xfffe
 }
 

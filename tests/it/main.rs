@@ -13,6 +13,7 @@ mod direct;
 mod effects_contract;
 mod harness;
 mod hook;
+mod hostile;
 mod jira;
 mod network;
 mod operations;
