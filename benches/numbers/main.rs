@@ -7,6 +7,7 @@
 
 mod history; // reading history, beside git log
 mod load; // many pushes, and what becomes of them
+mod orders; // what carrying out orders takes
 mod pushes; // what one push costs
 mod row; // the table
 mod store; // start, backlog, memory
@@ -50,6 +51,8 @@ enum Measurement {
     Thousand,
     /// From the push to Jira's yes
     Accepted,
+    /// Orders on their way to Jira
+    Orders,
     /// History read for keys, and prepared for Jira
     History,
     /// Requests for a million pushes a day
@@ -120,6 +123,7 @@ fn measure(measurement: Measurement, effort: &Effort) {
         Measurement::Hook => pushes::process(effort),
         Measurement::Thousand => pushes::thousand(effort),
         Measurement::Accepted => pushes::accepted(effort),
+        Measurement::Orders => orders::carried_out(effort),
         Measurement::History => history::compare(effort),
         Measurement::Requests => load::day(effort),
         Measurement::Idle => store::idle(),

@@ -63,6 +63,22 @@ impl World {
         Ok(world)
     }
 
+    /// As [`World::new`], where the agent carries out the orders of whoever pushes.
+    pub fn with_orders(projects: &[&str], issues: u32) -> anyhow::Result<World> {
+        let world = World::new(projects, issues)?;
+        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(world.folder.join("token"));
+        file?.write_all(b"agent-token")?;
+        let path = world.folder.join("config.toml");
+        let user = rustix::process::geteuid().as_raw();
+        let text = fs::read_to_string(&path)?.replace(
+            "\n[[account]]",
+            "executor = \"agent\"\n[site.account]\nemail = \"agent@example.org\"\nsecret_file = \"token\"\n\n[[account]]",
+        );
+        let people = format!("[[person]]\nname = \"Ann\"\nemails = [\"ann@example.org\"]\nunix = [\"{user}\"]\n");
+        fs::write(path, format!("{text}[account.smart]\npolicy = \"bot\"\n\n{people}"))?;
+        Ok(world)
+    }
+
     fn configure(&self, projects: &[&str]) -> anyhow::Result<()> {
         let secret = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.folder.join("secret"));
         secret?.write_all(b"sandbox-secret")?;
@@ -152,6 +168,21 @@ impl World {
         wait_for(patience, "everything is told", || Ok(self.count(open)? == 0))
     }
 
+    /// Changes settings of the sandbox.
+    pub fn tune(&self, settings: &str) -> anyhow::Result<()> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        write!(
+            stream,
+            "POST /sandbox/settings HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{settings}",
+            settings.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 2"), "the sandbox said {answer}");
+        Ok(())
+    }
+
     /// The sizes, in commits, of the requests with data that the sandbox answered.
     pub fn requests(&self) -> anyhow::Result<Vec<u64>> {
         let mut stream = TcpStream::connect(&self.address)?;
@@ -220,7 +251,8 @@ pub fn wait_until(what: &str, done: impl FnMut() -> anyhow::Result<bool>) -> any
     wait_for(PATIENCE, what, done)
 }
 
-fn wait_for(patience: Duration, what: &str, mut done: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+/// As [`wait_until`], for as long as is said.
+pub fn wait_for(patience: Duration, what: &str, mut done: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let began = Instant::now();
     while !done()? {
         if began.elapsed() > patience {
