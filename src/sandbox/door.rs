@@ -26,6 +26,7 @@ pub(super) enum Door {
     /// What the site says of itself and its projects.
     Site,
     ReadIssue,
+    EditIssue,
     /// Many issues by their keys.
     FindIssues,
     AddComment,
@@ -67,6 +68,7 @@ impl Door {
             ["user", ..] => Door::FindPeople,
             ["mypermissions"] => Door::Permissions,
             ["issue", "bulkfetch"] | ["search", ..] => Door::FindIssues,
+            ["issue", _] if method == Method::PUT => Door::EditIssue,
             ["issue", _] => Door::ReadIssue,
             ["comment", "list"] => Door::ReadComments,
             ["issue", _, "comment", ..] | ["comment", ..] if reads => Door::ReadComments,
@@ -109,6 +111,7 @@ impl Door {
         match self {
             Door::Bulk | Door::Delete => StatusCode::ACCEPTED,
             Door::AddComment | Door::AddWorklog | Door::Link => StatusCode::CREATED,
+            Door::EditIssue => StatusCode::NO_CONTENT,
             _ => StatusCode::OK,
         }
     }
@@ -119,8 +122,8 @@ impl Door {
 
     /// Whether it changes an issue.
     pub(super) fn writes(self) -> bool {
-        use Door::{AddComment, AddWorklog, ChangeComment, ChangeWorklog, Link, Transition};
-        matches!(self, AddComment | ChangeComment | AddWorklog | ChangeWorklog | Transition | Link)
+        use Door::{AddComment, AddWorklog, ChangeComment, ChangeWorklog, EditIssue, Link, Transition};
+        matches!(self, AddComment | ChangeComment | AddWorklog | ChangeWorklog | EditIssue | Transition | Link)
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) struct Issue {
     pub(super) status: String,
     pub(super) resolution: Option<String>,
     pub(super) archived: bool,
-    /// Fields that a transition's screen set, besides the resolution.
+    /// Fields that were edited or that a transition's screen set, besides the resolution.
     pub(super) fields: BTreeMap<String, Value>,
     /// What is left of the estimate, if there is one.
     pub(super) remaining_seconds: Option<u64>,
@@ -218,12 +218,16 @@ impl State {
             "updated": stamp(issue.updated),
             "timetracking": tracking,
             "labels": [],
+            "fixVersions": [],
             "assignee": null,
             "comment": self.show_comments(key, caller, whole, false, false),
             "worklog": self.show_worklogs(issue.worklogs.iter().collect(), key, caller, whole, false),
         });
         for (name, value) in &issue.fields {
-            fields[name] = value.clone();
+            fields[name] = match (name.as_str(), value.as_str()) {
+                ("assignee", Some(person)) => self.show_person(person, caller),
+                _ => value.clone(),
+            };
         }
         fields
     }

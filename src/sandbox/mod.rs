@@ -17,6 +17,7 @@ mod changelog; // what changed about an issue
 mod comments; // what is said about an issue
 mod devinfo; // what a sender tells
 mod door; // what a rule of misbehaviour can name
+mod edits; // fields that are set or added to
 mod fault; // what goes wrong on order
 mod garbled; // bodies that are wrong on purpose
 mod issues; // how issues are found and shown

@@ -25,6 +25,8 @@ pub(super) enum Permission {
     Work,
     Transition,
     Link,
+    Edit,
+    Assign,
     /// To find other people; of the whole site, not of a project.
     BrowseUsers,
     /// To delete and edit what others wrote.
@@ -34,12 +36,14 @@ pub(super) enum Permission {
 }
 
 impl Permission {
-    const ALL: [Permission; 9] = [
+    const ALL: [Permission; 11] = [
         Permission::Browse,
         Permission::Comment,
         Permission::Work,
         Permission::Transition,
         Permission::Link,
+        Permission::Edit,
+        Permission::Assign,
         Permission::BrowseUsers,
         Permission::Moderate,
         Permission::DeleteOwnComments,
@@ -54,6 +58,8 @@ impl Permission {
             Permission::Work => ("WORK_ON_ISSUES", "Work On Issues"),
             Permission::Transition => ("TRANSITION_ISSUES", "Transition Issues"),
             Permission::Link => ("LINK_ISSUES", "Link Issues"),
+            Permission::Edit => ("EDIT_ISSUES", "Edit Issues"),
+            Permission::Assign => ("ASSIGN_ISSUES", "Assign Issues"),
             Permission::BrowseUsers => ("USER_PICKER", "Browse Users"),
             Permission::Moderate => ("DELETE_ALL_COMMENTS", "Delete All Comments"),
             Permission::DeleteOwnComments => ("DELETE_OWN_COMMENTS", "Delete Own Comments"),

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{App, World, changelog, comments, issues, links, people, permissions, site, transitions, worklogs};
+use super::{App, World, changelog, comments, edits, issues, links, people, permissions, site, transitions, worklogs};
 
 /// Which product is being played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +100,7 @@ pub(super) fn routes(app: &App) -> Router<App> {
             .merge(people::routes(flavour))
             .merge(permissions::routes())
             .merge(issues::routes(flavour))
+            .merge(edits::routes())
             .merge(comments::routes(flavour))
             .merge(worklogs::routes(flavour))
             .merge(transitions::routes())

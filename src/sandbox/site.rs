@@ -23,6 +23,8 @@ pub(super) struct Project {
     #[serde(rename = "type")]
     pub(super) kind: ProjectType,
     pub(super) workflow: Workflow,
+    #[serde(default)]
+    pub(super) versions: Vec<String>,
 }
 
 /// What a project is for.
@@ -67,8 +69,13 @@ impl State {
     /// Finds a project, or makes it as projects are to begin with.
     pub(super) fn project_mut(&mut self, key: &str) -> &mut Project {
         let next = self.projects.values().map(|project| project.id + 1).max().unwrap_or(10_000);
-        let made =
-            || Project { id: next, name: key.to_owned(), kind: ProjectType::default(), workflow: Workflow::default() };
+        let made = || Project {
+            id: next,
+            name: key.to_owned(),
+            kind: ProjectType::default(),
+            workflow: Workflow::default(),
+            versions: Vec::new(),
+        };
         self.projects.entry(key.to_owned()).or_insert_with(made)
     }
 

@@ -5,7 +5,7 @@
 //!   Jira carried out itself. `POST /sandbox/issues` makes an issue or changes the fields it names, `DELETE` removes it,
 //!   `POST /sandbox/issues/{key}/move` files it under another key.
 //! - `POST /sandbox/people` makes a person or changes the fields it names; `POST /sandbox/permissions` gives and takes.
-//! - `POST /sandbox/projects` makes a project or changes its name, its type or its workflow.
+//! - `POST /sandbox/projects` makes a project or changes its name, its type, its workflow or its versions.
 //! - `POST /sandbox/faults` puts a list of rules behind those in force, `DELETE /sandbox/faults` ends them all, and
 //!   `POST /sandbox/release` lets what was dropped without a time take place.
 //! - `POST /sandbox/settings` changes the fields it names.
@@ -134,6 +134,7 @@ struct ProjectChange {
     #[serde(rename = "type")]
     kind: Option<ProjectType>,
     workflow: Option<Workflow>,
+    versions: Option<Vec<String>>,
 }
 
 async fn project(State(app): State<App>, Json(change): Json<ProjectChange>) -> StatusCode {
@@ -141,6 +142,7 @@ async fn project(State(app): State<App>, Json(change): Json<ProjectChange>) -> S
     let project = world.state.project_mut(&change.key);
     project.name = change.name.unwrap_or(std::mem::take(&mut project.name));
     project.kind = change.kind.unwrap_or(project.kind);
+    project.versions = change.versions.unwrap_or(std::mem::take(&mut project.versions));
     if let Some(workflow) = change.workflow {
         project.workflow = workflow;
     }

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::choice::{Choice, choose, named};
@@ -43,10 +44,27 @@ pub struct Manner<'a> {
 pub struct Prepared {
     /// The id of the issue, which outlives its key.
     pub issue_id: String,
-    /// The last part of the address.
-    what: &'static str,
+    method: Method,
+    /// The last part of the address, where it is not the issue's own.
+    what: Option<&'static str>,
     body: Value,
     owes_comment: bool,
+}
+
+impl Prepared {
+    fn new(issue_id: String, what: &'static str, body: Value) -> Prepared {
+        Prepared { issue_id, method: Method::POST, what: Some(what), body, owes_comment: false }
+    }
+
+    /// What sets fields of the issue itself.
+    pub(super) fn edit(issue_id: String, body: Value) -> Prepared {
+        Prepared { issue_id, method: Method::PUT, what: None, body, owes_comment: false }
+    }
+
+    /// Whether nothing comes of it that has an id.
+    fn makes_nothing(&self) -> bool {
+        matches!(self.what, None | Some(TRANSITIONS))
+    }
 }
 
 impl Platform {
@@ -68,15 +86,15 @@ impl Platform {
             }
             Action::Transition { name, comment } => self.transition(deed, name, comment, marker, manner, now).await,
             Action::Assign { .. } | Action::Label { .. } | Action::FixVersion { .. } => {
-                Err(refused("the agent does not carry out this command".to_owned()).into())
+                self.prepare_edit(deed, now).await
             }
         }
     }
 
     /// Sends a prepared effect, once, and waits no longer than `within` for what comes of it.
     pub async fn send(&self, prepared: &Prepared, within: Duration, now: i64) -> Attempt {
-        let path = ["issue", &prepared.issue_id, prepared.what];
-        let exchange = match self.post(&path, &prepared.body, within, now).await {
+        let path: Vec<&str> = ["issue", &prepared.issue_id].into_iter().chain(prepared.what).collect();
+        let exchange = match self.change(prepared.method.clone(), &path, &prepared.body, within, now).await {
             Ok(exchange) => exchange,
             Err(obstacle) => return obstacle.into(),
         };
@@ -84,7 +102,7 @@ impl Platform {
         match of_writing(&exchange, now) {
             Outcome::Stopped(obstacle) => self.doubted(obstacle, now).await.into(),
             Outcome::Ambiguous { because } => Attempt::Ambiguous { because },
-            Outcome::Done(_) if prepared.what == TRANSITIONS => {
+            Outcome::Done(_) if prepared.makes_nothing() => {
                 Attempt::Applied { remote_id: None, issue_id, owes_comment }
             }
             Outcome::Done(made) => match id(&made) {
@@ -101,7 +119,10 @@ impl Platform {
                 Some(first) => Probe::Present { remote_id: Some(first.id.clone()) },
                 None => Probe::Absent,
             }),
-            None => self.probe_history(deed, marker, since, now).await,
+            None if matches!(deed.effect.action, Action::Transition { .. }) => {
+                self.probe_history(deed, marker, since, now).await
+            }
+            None => self.probe_edit(deed, now).await,
         };
         match probed {
             Ok(probe) => probe,
@@ -142,7 +163,7 @@ impl Platform {
         let mut properties = vec![marker.property()];
         properties.extend(issue.service_desk.then(internal));
         let body = json!({ "body": self.form(&saying), "properties": properties });
-        Ok(Prepared { issue_id: issue.id, what: "comment", body, owes_comment: false })
+        Ok(Prepared::new(issue.id, "comment", body))
     }
 
     async fn work(
@@ -165,7 +186,7 @@ impl Platform {
         if self.kind == Kind::Cloud {
             body["properties"] = json!([marker.property()]);
         }
-        Ok(Prepared { issue_id: issue.id, what: "worklog", body, owes_comment: false })
+        Ok(Prepared::new(issue.id, "worklog", body))
     }
 
     async fn transition(
@@ -198,7 +219,7 @@ impl Platform {
             body["update"] = json!({ "comment": [{ "add": comment }] });
         }
         // Without a screen a comment would be dropped, and nobody told.
-        Ok(Prepared { issue_id: issue.id, what: TRANSITIONS, body, owes_comment: said && !way.screen })
+        Ok(Prepared { owes_comment: said && !way.screen, ..Prepared::new(issue.id, TRANSITIONS, body) })
     }
 
     async fn said_on_the_way(&self, deed: &Deed<'_>, text: &str, issue: &Issue, now: i64) -> Result<Value, Obstacle> {
@@ -334,7 +355,7 @@ impl Platform {
 }
 
 /// Why it is not known what bears a mark.
-enum Blind {
+pub(super) enum Blind {
     Unproven(&'static str),
     Stopped(Obstacle),
 }
@@ -426,11 +447,11 @@ fn unclear(word: &str, issue: &Issue, offered: &[Offered], choice: &Choice<'_>) 
     }
 }
 
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     Untrusted::text(cut(text, 60)).to_string()
 }
 
-fn refused(because: String) -> Obstacle {
+pub(super) fn refused(because: String) -> Obstacle {
     Obstacle::Refused { because }
 }
 

@@ -23,6 +23,7 @@ mod cloud;
 #[cfg(test)]
 mod corpus;
 mod credentials;
+mod edit;
 mod effect;
 mod http;
 mod marker;

@@ -1,6 +1,6 @@
 //! The platform's API of Jira as one account at one site sees it: REST v3 on Cloud, v2 on Data Center.
 //!
-//! Questions may be asked again and again. What changes something is sent once, by [`Platform::post`], and what came of
+//! Questions may be asked again and again. What changes something is sent once, by [`Platform::change`], and what came of
 //! it is judged in `outcome`. What hardly changes (who the account is, the site's id, its working hours) is asked once
 //! and kept for a while.
 
@@ -223,10 +223,14 @@ impl Platform {
 
     /// Finds whose mail address it is. Jira matches beginnings and names too, so what it finds is looked at again.
     pub async fn person(&self, email: &str, now: i64) -> Result<Match, Obstacle> {
+        Ok(whose(self.people(email, now).await?, |person| person.has(email)))
+    }
+
+    /// Lists whom Jira finds by a word, which may be the beginning of anything.
+    pub(super) async fn people(&self, like: &str, now: i64) -> Result<Vec<Person>, Obstacle> {
         let word = if self.kind == Kind::Cloud { "query" } else { "username" };
-        let query = [(word, email), ("maxResults", "50")];
-        let found: Vec<Person> = read(&self.get(&["user", "search"], &query, now).await?)?;
-        Ok(whose(found, email))
+        let query = [(word, like), ("maxResults", "50")];
+        read(&self.get(&["user", "search"], &query, now).await?)
     }
 
     /// Gives the site's working hours; asked once a day. Jira's own are taken where the account may not know them.
@@ -307,14 +311,15 @@ impl Platform {
     }
 
     /// Sends what changes something, once.
-    pub(super) async fn post(
+    pub(super) async fn change(
         &self,
+        method: Method,
         path: &[&str],
         body: &Value,
         within: Duration,
         now: i64,
     ) -> Result<Exchange, Obstacle> {
-        let request = self.request(Method::POST, path, &[], now).await?.json(body);
+        let request = self.request(method, path, &[], now).await?.json(body);
         let Patience { begin, end } = PATIENCE;
         let patience = Patience { begin: begin.min(within), end: end.min(within) };
         Ok(self.http.send_once(request, self.pass.base(), patience).await)
@@ -346,7 +351,7 @@ impl Platform {
         Ok(person)
     }
 
-    async fn get(&self, path: &[&str], query: &[(&str, &str)], now: i64) -> Result<Answer, Obstacle> {
+    pub(super) async fn get(&self, path: &[&str], query: &[(&str, &str)], now: i64) -> Result<Answer, Obstacle> {
         let request = self.request(Method::GET, path, query, now).await?.timeout(SMALL);
         let answer = self.http.send(request, self.pass.base()).await.map_err(Obstacle::from)?;
         match of_reading(&answer, now) {
@@ -399,6 +404,16 @@ impl Person {
     pub fn has(&self, email: &str) -> bool {
         !email.is_empty() && self.email_address.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(email))
     }
+
+    /// Tells whether Jira shows them, or on Data Center knows them, by this name.
+    pub fn is_called(&self, name: &str) -> bool {
+        [&self.display_name, &self.name].into_iter().flatten().any(|own| own.to_lowercase() == name.to_lowercase())
+    }
+
+    /// The name to show.
+    pub fn called(&self) -> &str {
+        self.display_name.as_deref().or(self.name.as_deref()).unwrap_or("somebody")
+    }
 }
 
 impl Remarks {
@@ -429,11 +444,11 @@ impl From<Trouble> for Obstacle {
     }
 }
 
-/// Finds whose mail address it is among those that Jira found.
-pub fn whose(found: Vec<Person>, email: &str) -> Match {
+/// Finds the one who is meant among those that Jira found.
+pub fn whose(found: Vec<Person>, is_meant: impl Fn(&Person) -> bool) -> Match {
     let human =
         |person: &Person| person.active && person.account_type.as_deref().is_none_or(|kind| kind == "atlassian");
-    let (mut showing, rest): (Vec<_>, Vec<_>) = found.into_iter().filter(human).partition(|person| person.has(email));
+    let (mut showing, rest): (Vec<_>, Vec<_>) = found.into_iter().filter(human).partition(is_meant);
     let hidden = rest.iter().filter(|person| person.email_address.as_deref().is_none_or(str::is_empty)).count();
     match (showing.pop(), showing.len(), hidden) {
         (Some(person), 0, _) => Match::One(Box::new(person)),
@@ -630,7 +645,7 @@ mod tests {
 
     #[track_caller]
     fn check(found: Vec<Person>, expected: &str) {
-        let shown = match whose(found, "Ann@Example.org") {
+        let shown = match whose(found, |person| person.has("Ann@Example.org")) {
             Match::One(person) => person.email_address.unwrap_or_default(),
             other => format!("{other:?}"),
         };

@@ -116,6 +116,20 @@ fn g5_who_is_not_vouched_for_or_may_not_orders_nothing_and_learns_why() {
 }
 
 #[test]
+fn f5_with_more_commands_an_issue_gets_its_person_and_its_labels() {
+    let world = world("policy = \"bot\"");
+    let config = std::fs::read_to_string(world.config()).unwrap();
+    std::fs::write(world.config(), format!("{config}[parse]\nmore = true\n")).unwrap();
+    let (_daemon, _repository, clone) = start(&world);
+    clone.commit_by("ann@example.org", "ABC-1 #assign demo@example.org #label tested");
+    let answer = clone.push(&["origin", "HEAD:main"]);
+    assert!(answer.contains("ABC-1 #assign is queued") && answer.contains("ABC-1 #label tested is queued"), "{answer}");
+    wait_for(&world, "ABC-1", [0, 0, 2]);
+    let fields = &world.sandbox.issue("ABC-1")["fields"];
+    assert_eq!((&fields["assignee"], &fields["labels"]), (&json!("demo"), &json!(["tested"])), "{fields}");
+}
+
+#[test]
 fn f10_an_order_that_nothing_could_store_is_not_said_to_be_queued() {
     let world = world("policy = \"bot\"");
     let repository = world.repository("tool");

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::pieces::{avatar, count, lozenge, short, text, when};
 use crate::sandbox::changelog::{Change, Item};
 use crate::sandbox::comments::{Comment, Properties};
+use crate::sandbox::edits;
 use crate::sandbox::issues::{Issue, project_of};
 use crate::sandbox::site::ProjectType;
 use crate::sandbox::smart::Trigger;
@@ -172,7 +173,7 @@ impl Case<'_> {
                     dt { "Key" } dd { (self.key) }
                     dt { "Status" } dd { (lozenge(status, self.state.mood(self.key, status))) }
                     @if let Some(resolution) = resolution { dt { "Resolution" } dd { (resolution) } }
-                    @for (field, value) in &self.issue.fields { dt { (field) } dd { (value.as_str().unwrap_or_default()) } }
+                    @for (field, value) in &self.issue.fields { dt { (field) } dd { (edits::shown(value)) } }
                     @if let Some(project) = project { dt { "Project" } dd { (project.name) } }
                     dt { "Id" } dd { (id) }
                 }

@@ -664,3 +664,63 @@ async fn a_token_with_scopes_goes_through_the_gateway() {
     assert_eq!(bench.asked("GET", "/_edge/tenant_info").await, 1);
     assert!(bench.asked("POST", "/ex/jira/").await == 1);
 }
+
+fn assign(to: &str) -> Effect {
+    effect(Action::Assign { to: to.to_owned() })
+}
+
+fn label(labels: &str) -> Effect {
+    effect(Action::Label { labels: labels.split(' ').map(str::to_owned).collect() })
+}
+
+fn fix_version(name: &str) -> Effect {
+    effect(Action::FixVersion { name: name.to_owned() })
+}
+
+#[tokio::test]
+async fn f5_an_issue_gets_its_person_its_labels_and_its_version_once_on_both_kinds_of_site() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        bench.post("projects", json!({ "key": "ABC", "versions": ["1.0"] })).await;
+        bench.post("people", json!({ "name": "bob", "display_name": "Bob Builder" })).await;
+        let orders = [
+            (assign("me"), "assignee", json!("ann")),
+            (assign("Bob@example.org"), "assignee", json!("bob")),
+            (assign("ann@example.org"), "assignee", json!("ann")),
+            (assign("@bob builder"), "assignee", json!("bob")),
+            (label("tested"), "labels", json!(["tested"])),
+            (label("tested good"), "labels", json!(["tested", "good"])),
+            (fix_version("1.0"), "fixVersions", json!([{ "name": "1.0" }])),
+        ];
+        for (effect, field, value) in orders {
+            assert!(matches!(bench.probe(&effect, clock::now()).await, Probe::Absent), "{effect:?}");
+            assert_eq!(remote(bench.carry_out(&effect).await), None);
+            assert_eq!(bench.effects("ABC-1").await["fields"][field], value, "{effect:?}");
+            assert!(matches!(bench.probe(&effect, clock::now()).await, Probe::Present { remote_id: None }));
+            let again = bench.carry_out(&effect).await;
+            assert!(
+                matches!(&again, Attempt::NoOp { because, .. } if because.contains("ABC-1 is") || because.contains("ABC-1 bears")),
+                "{again:?}"
+            );
+        }
+        assert_eq!(bench.asked("PUT", "/issue/").await, 7);
+    }
+}
+
+#[tokio::test]
+async fn f5_whom_nobody_knows_and_what_jira_does_not_take_is_refused_with_the_reason() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        for (effect, because) in [
+            (assign("nobody@example.org"), "nobody in Jira is nobody@example.org"),
+            (assign("an"), "nobody in Jira is an"),
+            (fix_version("9.9"), "Version name '9.9' is not valid"),
+        ] {
+            Bench::check_refused(&bench.carry_out(&effect).await, because);
+        }
+        bench.fault("edit_issue", json!("apply_then_drop")).await;
+        let doubted = bench.carry_out(&label("tested")).await;
+        assert!(matches!(doubted, Attempt::Ambiguous { .. }), "{doubted:?}");
+        assert!(matches!(bench.probe(&label("tested"), clock::now()).await, Probe::Present { .. }));
+    }
+}
