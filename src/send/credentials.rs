@@ -28,8 +28,8 @@ pub struct Place<'a> {
 
 /// A secret and where it came from.
 pub struct Secret {
-    path: PathBuf,
-    guard: Guard,
+    /// None where it was handed to us.
+    place: Option<(PathBuf, Guard)>,
     value: SecretString,
 }
 
@@ -85,7 +85,13 @@ impl Secret {
         };
         let value = read(&path, guard)?;
         crate::secret::hide(value.expose_secret());
-        Ok(Secret { path, guard, value })
+        Ok(Secret { place: Some((path, guard)), value })
+    }
+
+    /// Takes a secret that lies nowhere.
+    pub fn given(value: SecretString) -> Secret {
+        crate::secret::hide(value.expose_secret());
+        Secret { place: None, value }
     }
 
     pub fn expose(&self) -> &str {
@@ -94,7 +100,8 @@ impl Secret {
 
     /// Tells whether there is another secret now; one that cannot be read is none.
     pub fn changed(&self) -> bool {
-        read(&self.path, self.guard).is_ok_and(|value| value.expose_secret() != self.expose())
+        let differs = |value: SecretString| value.expose_secret() != self.expose();
+        self.place.as_ref().is_some_and(|(path, guard)| read(path, *guard).is_ok_and(differs))
     }
 }
 
@@ -277,7 +284,7 @@ mod tests {
         let path = folder.path().join("secret");
         fs::write(&path, "one\n").unwrap();
         let value = read(&path, Guard::Systemd).unwrap();
-        let secret = Secret { path: path.clone(), guard: Guard::Systemd, value };
+        let secret = Secret { place: Some((path.clone(), Guard::Systemd)), value };
         assert!(!secret.changed());
         fs::write(&path, "one").unwrap();
         assert!(!secret.changed());

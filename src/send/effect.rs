@@ -235,6 +235,12 @@ impl Platform {
         let Effect { author, commit, .. } = deed.effect;
         let own = self.myself(now).await?.has(&String::from_utf8_lossy(&author.email));
         let name = String::from_utf8_lossy(&author.name);
+        if self.own {
+            // They speak for themselves; only words of somebody else say whose they are.
+            let theirs = own || deed.effect.pusher == name;
+            let author = (!theirs).then_some(&*name);
+            return Ok(Saying::new(text, Source { author, commit, repository: deed.repository, token }));
+        }
         // Whoever pushed gave the order; the name in a commit proves nothing.
         let pusher = Some(&deed.effect.pusher).filter(|pusher| !pusher.is_empty() && **pusher != name);
         let who = pusher.map_or_else(|| name.to_string(), |pusher| format!("{pusher} (pushed a commit of {name})"));

@@ -51,7 +51,7 @@ use credentials::Secret;
 pub use effect::{Deed, Manner, Prepared};
 pub use marker::Marker;
 pub use outcome::{Attempt, Doubles, Obstacle, Probe, Reach};
-pub use platform::{Demand, Hours, Issue, Match, Offered, Person, Platform};
+pub use platform::{Demand, Hours, Issue, Match, Offered, Opener, Person, Platform};
 pub use retry::backoff;
 use retry::{Circuit, Wish};
 pub use settings::{Executor, Kind, Settings};

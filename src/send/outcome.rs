@@ -181,8 +181,8 @@ fn is_jiras(answer: &Answer) -> bool {
     answer.json::<Value>().is_ok()
 }
 
-const TOKEN: &str = "make a new token for the account and put it in place; a token with scopes needs account.scoped = true, \
-    one without must not have it";
+const TOKEN: &str = "make a new token for the account and put it in place; a token with scopes needs account.scoped = true \
+    (`agent login --scoped` for a person's own), one without must not have it";
 const RIGHTS: &str = "the account lacks a permission in this project, or the issue is archived";
 const INVISIBLE: &str = "there is no such issue, or the account may not see it";
 const WHEREABOUTS: &str = "the site may be renamed, suspended or gone; url, cloud_id and api_url say where it is";

@@ -13,11 +13,12 @@ use jiff::fmt::rfc2822;
 use jiff::tz::Offset;
 use reqwest::header::DATE;
 use reqwest::{Method, Url};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::credentials::Pass;
+use super::credentials::{Pass, Secret};
 use super::http::{Exchange, Http, Patience, SMALL};
 use super::outcome::{Obstacle, Reach, of_reading};
 use super::settings::is_cloud_id;
@@ -27,6 +28,8 @@ use super::{Error, Kind, Settings};
 /// One account at one site.
 pub struct Platform {
     pub(super) kind: Kind,
+    /// Whether it is a person's own account, and not one that acts for others.
+    pub(super) own: bool,
     http: Http,
     pass: Pass,
     site: Url,
@@ -34,6 +37,16 @@ pub struct Platform {
     scoped: bool,
     configured_id: Option<String>,
     known: Mutex<Known>,
+}
+
+/// What opens a person's own account.
+#[derive(Clone)]
+pub struct Opener {
+    /// Goes with the token on Cloud, and only there.
+    pub email: Option<String>,
+    pub token: SecretString,
+    /// Whether the token is limited by scopes; on Cloud only.
+    pub scoped: bool,
 }
 
 /// Somebody with an account, as Jira shows them.
@@ -172,16 +185,35 @@ impl Platform {
         settings.check()?;
         let missing = || Error::Setting { setting: "account", because: "is missing".to_owned() };
         let account = settings.account.as_ref().ok_or_else(missing)?;
+        Platform::with(settings, account.scoped, false, |base, http| account.pass(base, credentials_directory, http))
+    }
+
+    /// Makes a client for a person's own account.
+    pub fn of(settings: &Settings, opener: &Opener) -> Result<Platform, Error> {
+        settings.check()?;
+        opener.check(settings.kind)?;
+        Platform::with(settings, opener.scoped, true, |base, http| {
+            Ok(Pass::new(base, opener.email.clone(), Secret::given(opener.token.clone()), http.client()))
+        })
+    }
+
+    fn with(
+        settings: &Settings,
+        scoped: bool,
+        own: bool,
+        pass: impl FnOnce(Url, &Http) -> Result<Pass, Error>,
+    ) -> Result<Platform, Error> {
         let site = settings.address("url", &settings.url)?;
-        let base = if account.scoped { settings.address("api_url", &settings.api_url)? } else { site.clone() };
+        let base = if scoped { settings.address("api_url", &settings.api_url)? } else { site.clone() };
         let with_tls = [&site, &base].iter().any(|url| url.scheme() == "https");
         let http = Http::new(settings, with_tls, Some(IDLE))?;
         Ok(Platform {
             kind: settings.kind,
-            pass: account.pass(base, credentials_directory, &http)?,
+            own,
+            pass: pass(base, &http)?,
             http,
             site,
-            scoped: account.scoped,
+            scoped,
             configured_id: settings.cloud_id.clone(),
             known: Mutex::default(),
         })
@@ -389,7 +421,38 @@ impl Platform {
     }
 }
 
+impl Opener {
+    /// Checks what can be checked without asking Jira.
+    fn check(&self, kind: Kind) -> Result<(), Error> {
+        let wrong = |setting, because: &str| Err(Error::Setting { setting, because: because.to_owned() });
+        let token = self.token.expose_secret();
+        let email_is_one = |email: &str| email.contains('@') && !email.contains(|c: char| c == ':' || c.is_control());
+        match (kind, self.email.as_deref()) {
+            _ if token.is_empty() || token.len() > LONGEST_TOKEN => wrong("the token", "is empty, or too long for one"),
+            _ if token.contains(|c: char| !c.is_ascii_graphic()) => {
+                wrong("the token", "holds a blank, or a sign that is in no token")
+            }
+            (Kind::Cloud, None) => wrong("the mail address", "is missing: an API token goes with that of its account"),
+            (Kind::Cloud, Some(email)) if !email_is_one(email) => wrong("the mail address", "is none"),
+            (Kind::DataCenter, Some(_)) => wrong("the mail address", "is for Cloud: a token alone says who it is here"),
+            (Kind::DataCenter, None) if self.scoped => wrong("the token", "has no scopes on Data Center"),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Person {
+    /// Gives what never changes about an account.
+    pub fn id(&self) -> Option<&str> {
+        self.account_id.as_deref().or(self.key.as_deref()).or(self.name.as_deref())
+    }
+
+    /// Tells whether an administrator means this account: by its id in Cloud, by the name it signs in with or its key
+    /// in Data Center.
+    pub fn is_called(&self, text: &str) -> bool {
+        [&self.account_id, &self.key, &self.name].into_iter().any(|one| one.as_deref() == Some(text))
+    }
+
     /// Tells whether this is the same account, by what never changes about one.
     pub fn is(&self, other: &Person) -> bool {
         let same = |one: &Option<String>, two: &Option<String>| one.is_some() && one == two;
@@ -485,6 +548,8 @@ const IDLE: Duration = Duration::from_secs(5);
 /// How much of a list is asked for at once; a page of the longest comments stays below what is read of an answer.
 pub(super) const PAGE: usize = 50;
 const DAY: i64 = 86_400_000;
+/// The most bytes of a token.
+const LONGEST_TOKEN: usize = 4096;
 /// What Jira takes for a day and a week of work unless an administrator says otherwise.
 const USUAL: Hours = Hours { per_day: 8.0, days_per_week: 5.0 };
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::git::Ident;
-use crate::send::{Match, Settings};
+use crate::send::{Match, Opener, Settings};
 
 use super::*;
 
@@ -47,14 +47,24 @@ async fn bench(kind: Kind) -> Bench {
 
 fn account(sandbox: &Sandbox, folder: &tempfile::TempDir, kind: Kind, name: &str, lines: &str) -> Platform {
     std::fs::write(folder.path().join(name), format!("{name}-token\n")).unwrap();
+    Platform::new(&settings(sandbox, kind, name, lines), Some(folder.path())).unwrap()
+}
+
+/// The account that a person has linked.
+fn own(bench: &Bench, name: &str) -> Platform {
+    let email = (bench.kind == Kind::Cloud).then(|| format!("{name}@example.org"));
+    let opener = Opener { email, token: format!("{name}-token").into(), scoped: false };
+    Platform::of(&settings(&bench.sandbox, bench.kind, "agent", ""), &opener).unwrap()
+}
+
+fn settings(sandbox: &Sandbox, kind: Kind, name: &str, lines: &str) -> Settings {
     let of_kind = match kind {
         Kind::Cloud => format!("client_id = 'id'\ncredential = 'x'\n[account]\nemail = '{name}@example.org'"),
         Kind::DataCenter => "kind = 'data-center'\n[account]".to_owned(),
     };
     let url = format!("http://{}", sandbox.address);
     let text = format!("name = 'a'\nurl = '{url}'\napi_url = '{url}'\n{of_kind}\ncredential = '{name}'\n{lines}");
-    let settings: Settings = toml::from_str(&text).unwrap();
-    Platform::new(&settings, Some(folder.path())).unwrap()
+    toml::from_str(&text).unwrap()
 }
 
 impl Bench {
@@ -723,4 +733,52 @@ async fn f5_whom_nobody_knows_and_what_jira_does_not_take_is_refused_with_the_re
         assert!(matches!(doubted, Attempt::Ambiguous { .. }), "{doubted:?}");
         assert!(matches!(bench.probe(&label("tested"), clock::now()).await, Probe::Present { .. }));
     }
+}
+
+#[tokio::test]
+async fn f13_who_has_linked_an_account_speaks_for_themselves_and_only_their_own_marks_count() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        let (ann, bob) = (own(&bench, "ann"), own(&bench, "bob"));
+        let effect = comment();
+        let since = clock::now();
+        remote(carry_out(&ann, &effect).await);
+        let comments = bench.effects("ABC-1").await["comments"].clone();
+        assert_eq!(comments[0]["author"], "ann");
+        assert!(!comments[0].to_string().contains('—'), "nobody is named: {comments}");
+        let probe =
+            async |platform: &Platform| platform.probe(&deed(&effect), &mark(&effect), since, clock::now()).await;
+        assert!(matches!(probe(&ann).await, Probe::Present { .. }));
+        assert!(matches!(probe(&bob).await, Probe::Absent), "what another account says proves nothing");
+        assert!(matches!(probe(&bench.platform).await, Probe::Absent));
+        let theirs = Effect { pusher: "Bob".to_owned(), ..comment_of("words of Ann") };
+        remote(carry_out(&bob, &theirs).await);
+        let said = bench.effects("ABC-1").await["comments"][1].clone();
+        assert_eq!(said["author"], "bob");
+        assert!(said.to_string().contains("— Ann Example, commit 1a2b3c4 in team/tool"), "{said}");
+    }
+}
+
+#[test]
+fn f13_what_cannot_open_an_account_is_told_before_jira_is_asked() {
+    let check = |kind: &str, email: Option<&str>, token: &str, scoped: bool, complaint: &str| {
+        let of_kind = match kind {
+            "cloud" => "client_id = 'i'\ncredential = 'x'",
+            _ => "kind = 'data-center'\n[account]\ncredential = 'x'",
+        };
+        let settings: Settings = toml::from_str(&format!("name = 'a'\nurl = 'https://a.example'\n{of_kind}")).unwrap();
+        let opener = Opener { email: email.map(str::to_owned), token: token.to_owned().into(), scoped };
+        let said = Platform::of(&settings, &opener).map(drop).err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(said.is_empty(), complaint.is_empty(), "{said}");
+        assert!(said.contains(complaint), "{said} lacks {complaint}");
+        assert!(token.is_empty() || !said.contains(token), "{said}");
+    };
+    check("cloud", Some("a@b.example"), "t0ken", false, "");
+    check("cloud", None, "t0ken", false, "the mail address is missing");
+    check("cloud", Some("a:b@c.example"), "t0ken", false, "the mail address is none");
+    check("cloud", Some("a@b.example"), "", false, "the token is empty");
+    check("cloud", Some("a@b.example"), "two words", false, "holds a blank");
+    check("data-center", None, "t0ken", false, "");
+    check("data-center", Some("a@b.example"), "t0ken", false, "is for Cloud");
+    check("data-center", None, "t0ken", true, "no scopes on Data Center");
 }
