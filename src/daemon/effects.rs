@@ -125,7 +125,7 @@ impl Hand {
         loop {
             let owner = format!("process {}", std::process::id());
             let (queue, site) = (&self.shared.queue, self.settings.name.clone());
-            let turns = queue.claim_effects(site, owner, TOGETHER, clock::now(), LEASE_MS).await?;
+            let turns = queue.claim_effects(site, owner, Vec::new(), TOGETHER, clock::now(), LEASE_MS).await?;
             if turns.is_empty() || *self.ending.borrow() {
                 return Ok(None);
             }
@@ -266,7 +266,7 @@ impl Hand {
     async fn sweep(&self, platform: &Platform) -> anyhow::Result<()> {
         let queue = &self.shared.queue;
         for Sweep { key, issue, issue_id, since, body, .. } in
-            queue.sweep_due(self.settings.name.clone(), TOGETHER, clock::now()).await?
+            queue.sweep_due(self.settings.name.clone(), Vec::new(), TOGETHER, clock::now()).await?
         {
             let Ok(effect) = Effect::decode(&body) else { continue };
             let marker = Marker::new(&key, &self.installation);

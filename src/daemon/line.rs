@@ -141,8 +141,9 @@ fn owe_all(shared: &Shared, queued: &Queued, reading: &Reading, site: &str) -> D
             Portion::Effects(effects) => {
                 let pusher = reading.orders.as_ref().and_then(|orders| orders.pusher.as_ref());
                 let pusher = pusher.map_or_else(String::new, |pusher| pusher.login.clone());
+                let actor = String::new();
                 let planned =
-                    Planned { site: site.to_owned(), repository, event: id, seq: queued.seq, pusher, effects };
+                    Planned { site: site.to_owned(), repository, event: id, seq: queued.seq, pusher, actor, effects };
                 handle.block_on(shared.queue.plan(planned, clock::now())).map(drop)
             }
         }

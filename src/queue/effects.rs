@@ -38,6 +38,9 @@ pub struct EffectRow {
     pub author: String,
     /// Empty when nobody knows.
     pub pusher: String,
+    /// In whose name it is carried out: Jira's own id of an account, or empty for the site's account.
+    #[serde(default)]
+    pub actor: String,
     pub event: String,
     pub state: String,
     /// Why it was refused: `unverified`, `age`, `import`, `policy` or `jira`.
@@ -87,7 +90,7 @@ pub enum Retry {
 
 const COLUMNS: &str =
     "effect_key, site_id, repo_id, lane, issue_id, commit_id, command, author, pusher, event_id, state, refusal, note, attempts,
-     probes, remote_id, added_at, ready_at, settle_at, settled_at, body";
+     probes, remote_id, added_at, ready_at, settle_at, settled_at, body, actor";
 
 impl EffectFilter {
     /// A condition over `effect` and its named values.
@@ -236,5 +239,6 @@ fn effect(row: &Row<'_>) -> Result<EffectRow> {
         settle_at: row.get(18)?,
         settled_at: row.get(19)?,
         body: row.get(20)?,
+        actor: row.get(21)?,
     })
 }

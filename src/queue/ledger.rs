@@ -45,6 +45,8 @@ pub struct Planned {
     pub seq: i64,
     /// Who pushed; empty when that is not known.
     pub pusher: String,
+    /// In whose name: Jira's own id of an account, or empty for the site's account.
+    pub actor: String,
     pub effects: Vec<NewEffect>,
 }
 
@@ -121,6 +123,8 @@ pub struct Turn {
     pub commit: String,
     pub command: String,
     pub pusher: String,
+    /// In whose name it is carried out, decided when the order was taken; empty for the site's account.
+    pub actor: String,
     /// READY is to be sent; UNKNOWN is to be looked for.
     pub state: State,
     /// How often it was about to be sent.
@@ -173,6 +177,7 @@ pub struct Sweep {
     pub issue_id: Option<String>,
     pub remote_id: String,
     pub since: i64,
+    pub actor: String,
     pub body: Vec<u8>,
 }
 
@@ -181,21 +186,25 @@ pub const SWEEP_AFTER_MS: i64 = 600_000;
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Lends effects: of each issue the oldest that is open, if it is due and nothing of the issue is in flight.
+/// Lends effects: of each issue the oldest that is open, if it is due and nothing of the issue is in flight. What
+/// waits for an actor that is away (?7) holds up nobody else.
 const CLAIM: &str = "UPDATE effect SET epoch = epoch + 1, owner = ?2, lease_until = ?3 + ?4 WHERE effect_key IN (
     SELECT e.effect_key FROM effect e
     WHERE e.site_id = ?1 AND e.state IN ('ready', 'intent', 'unknown', 'probing') AND e.lease_until < ?3
+      AND e.actor NOT IN (SELECT value FROM json_each(?7))
       AND (e.state = 'ready' AND e.ready_at <= ?3 OR e.state = 'unknown' AND e.settle_at <= ?3)
       AND NOT EXISTS (
         SELECT 1 FROM effect o
         WHERE o.site_id = e.site_id AND o.lane = e.lane AND o.state IN ('ready', 'intent', 'unknown', 'probing')
           AND o.effect_key <> e.effect_key
+          AND (o.state IN ('intent', 'probing') OR o.lease_until >= ?3
+               OR o.actor NOT IN (SELECT value FROM json_each(?7)))
           AND (o.state IN ('intent', 'probing') OR o.lease_until >= ?3 OR e.state = 'ready' AND o.state = 'unknown'
                OR o.state = e.state
                   AND (o.seq, o.place, o.ordinal, o.part) < (e.seq, e.place, e.ordinal, e.part)))
     ORDER BY e.seq, e.place, e.ordinal, e.part LIMIT ?5)
   RETURNING site_id, repo_id, effect_key, lane, issue_id, commit_id, command, pusher, state, attempts,
-    coalesce(intent_at, min(authored_at, added_at) - ?6), body, epoch, seq, place, ordinal, part";
+    coalesce(intent_at, min(authored_at, added_at) - ?6), body, epoch, seq, place, ordinal, part, actor";
 
 impl Denied {
     fn as_str(self) -> &'static str {
@@ -247,9 +256,17 @@ pub fn plan(c: &Connection, planned: &Planned, now: i64) -> Result<Vec<Ruled>> {
 /// Lends the oldest open effect of each issue, if it is due, until `now + ttl`; at most `limit` issues.
 ///
 /// Nothing of an issue is lent while another effect of it is in flight, and nothing of it is sent
-/// while it is not known what became of another.
-pub fn claim(c: &Connection, site: &str, owner: &str, limit: usize, now: i64, ttl: i64) -> Result<Vec<Turn>> {
-    let values = params![site, owner, now, ttl, limit as i64, DAY_MS];
+/// while it is not known what became of another. Effects of actors that are `away` are passed over.
+pub fn claim(
+    c: &Connection,
+    site: &str,
+    owner: &str,
+    away: &[String],
+    limit: usize,
+    now: i64,
+    ttl: i64,
+) -> Result<Vec<Turn>> {
+    let values = params![site, owner, now, ttl, limit as i64, DAY_MS, list(away)];
     let turn = |row: &Row<'_>| {
         let order: [i64; 4] = [row.get(13)?, row.get(14)?, row.get(15)?, row.get(16)?];
         let turn = Turn {
@@ -261,6 +278,7 @@ pub fn claim(c: &Connection, site: &str, owner: &str, limit: usize, now: i64, tt
             commit: row.get(5)?,
             command: row.get(6)?,
             pusher: row.get(7)?,
+            actor: row.get(17)?,
             state: state(row, 8)?,
             attempts: row.get(9)?,
             since: row.get(10)?,
@@ -370,9 +388,10 @@ pub fn restored(c: &Connection, now: i64) -> Result<usize> {
 }
 
 /// Settled effects of which there may be two; each is given until [`swept`] is told of it.
-pub fn sweep_due(c: &Connection, site: &str, limit: usize, now: i64) -> Result<Vec<Sweep>> {
-    let sql = "SELECT effect_key, lane, issue_id, remote_id, coalesce(intent_at, min(authored_at, added_at) - ?4), body FROM effect
-               WHERE site_id = ?1 AND sweep_at <= ?2 AND remote_id IS NOT NULL ORDER BY sweep_at LIMIT ?3";
+pub fn sweep_due(c: &Connection, site: &str, away: &[String], limit: usize, now: i64) -> Result<Vec<Sweep>> {
+    let sql = "SELECT effect_key, lane, issue_id, remote_id, coalesce(intent_at, min(authored_at, added_at) - ?4), body, actor
+               FROM effect WHERE site_id = ?1 AND sweep_at <= ?2 AND remote_id IS NOT NULL
+                 AND actor NOT IN (SELECT value FROM json_each(?5)) ORDER BY sweep_at LIMIT ?3";
     let sweep = |row: &Row<'_>| {
         Ok(Sweep {
             key: row.get(0)?,
@@ -381,9 +400,10 @@ pub fn sweep_due(c: &Connection, site: &str, limit: usize, now: i64) -> Result<V
             remote_id: row.get(3)?,
             since: row.get(4)?,
             body: row.get(5)?,
+            actor: row.get(6)?,
         })
     };
-    c.prepare_cached(sql)?.query_map(params![site, now, limit as i64, DAY_MS], sweep)?.collect()
+    c.prepare_cached(sql)?.query_map(params![site, now, limit as i64, DAY_MS, list(away)], sweep)?.collect()
 }
 
 /// Notes that doubles were looked for, and how many there were.
@@ -568,11 +588,12 @@ fn authorise(c: &Connection, planned: &Planned, effect: &NewEffect, row: &Standi
     let (state, settle_at) = opening(c, effect.authored_at, now)?;
     let sql =
         "UPDATE effect SET repo_id = ?2, event_id = ?3, seq = ?4, place = ?5, commit_id = ?6, pusher = ?7, body = ?8,
-                 body_hash = ?9, state = ?10, settle_at = ?11, added_at = ?12 WHERE effect_key = ?1";
+                 body_hash = ?9, state = ?10, settle_at = ?11, added_at = ?12, actor = ?13 WHERE effect_key = ?1";
     let NewEffect { key, place, commit, body, body_hash, .. } = effect;
-    let Planned { repository, event, seq, pusher, .. } = planned;
+    let Planned { repository, event, seq, pusher, actor, .. } = planned;
     let state = state.as_str();
-    let values = params![key, repository, event, seq, place, commit, pusher, body, body_hash, state, settle_at, now];
+    let values =
+        params![key, repository, event, seq, place, commit, pusher, body, body_hash, state, settle_at, now, actor];
     c.prepare_cached(sql)?.execute(values).map(|changed| changed > 0)
 }
 
@@ -591,6 +612,7 @@ fn follow(c: &Connection, turn: &Turn, then: &NewEffect, now: i64) -> Result<()>
         event,
         seq,
         pusher: turn.pusher.clone(),
+        actor: turn.actor.clone(),
         effects: Vec::new(),
     };
     insert(c, &planned, &NewEffect { place, ordinal, ..then.clone() }, part + 1, now)?;
@@ -610,10 +632,10 @@ fn insert(c: &Connection, planned: &Planned, effect: &NewEffect, part: i64, now:
         Ruling::Refused { why, because } => (State::Refused, now, Some(why.as_str()), Some(because.as_str())),
     };
     let sql = "INSERT INTO effect (effect_key, site_id, repo_id, lane, event_id, seq, place, ordinal, part, commit_id, command,
-                 author, authored_at, pusher, state, refusal, ready_at, settle_at, body, body_hash, note, added_at, settled_at,
+                 author, authored_at, pusher, actor, state, refusal, ready_at, settle_at, body, body_hash, note, added_at, settled_at,
                  repeats)
                VALUES (:key, :site, :repository, :lane, :event, :seq, :place, :ordinal, :part, :commit, :command,
-                 :author, :authored_at, :pusher, :state, :refusal, :now, :settle_at, :body, :body_hash, :note, :now,
+                 :author, :authored_at, :pusher, :actor, :state, :refusal, :now, :settle_at, :body, :body_hash, :note, :now,
                  iif(:state = 'refused', :now, NULL), :repeats)";
     let inserted = c.prepare_cached(sql)?.execute(named_params! {
         ":key": effect.key,
@@ -630,6 +652,7 @@ fn insert(c: &Connection, planned: &Planned, effect: &NewEffect, part: i64, now:
         ":author": effect.author,
         ":authored_at": effect.authored_at,
         ":pusher": planned.pusher,
+        ":actor": planned.actor,
         ":state": state.as_str(),
         ":refusal": refusal,
         ":settle_at": settle_at,
@@ -648,6 +671,11 @@ fn opening(c: &Connection, authored_at: i64, now: i64) -> Result<(State, i64)> {
     let memory: i64 = c.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
     let remembered = (memory + DAY_MS..=now + DAY_MS).contains(&authored_at);
     Ok(if remembered { (State::Ready, now) } else { (State::Unknown, now.max(memory + SETTLE_MS)) })
+}
+
+/// A list as SQL takes one.
+fn list(of: &[String]) -> String {
+    serde_json::to_string(of).expect("a list of texts can always be written")
 }
 
 fn set_memory(c: &Connection, value: i64) -> Result<()> {

@@ -22,6 +22,7 @@ mod audit;
 mod effects;
 mod events;
 mod ledger;
+mod logins;
 mod look;
 #[cfg(test)]
 mod model;
@@ -42,6 +43,7 @@ pub use audit::{AuditRow, Verified};
 pub use effects::{EffectFilter, EffectRow, Ledgered, Retry};
 pub use events::{Added, Queued, Tip};
 pub use ledger::{Denied, Gone, NewEffect, Outcome, Planned, Ruled, Ruling, Sweep, Turn};
+pub use logins::LoginRow;
 pub use look::{Counts, EntityRow, EventRow, Filter, RepositoryRow, SiteCounts, Trace};
 pub use outbox::{Batch, Class, EntityKind, Lease, NewEntity, Next, Owed, Owing, Settled};
 pub use protocol::State;
@@ -229,16 +231,18 @@ impl Queue {
         self.store.write(move |c| ledger::plan(c, &planned, now)).await
     }
 
-    /// Lends the oldest open effect of each of at most `limit` issues, if it is due, until `now + ttl`.
+    /// Lends the oldest open effect of each of at most `limit` issues, if it is due, until `now + ttl`; those of actors
+    /// that are `away` are passed over.
     pub async fn claim_effects(
         &self,
         site: String,
         owner: String,
+        away: Vec<String>,
         limit: usize,
         now: i64,
         ttl: i64,
     ) -> Result<Vec<Turn>, Error> {
-        self.store.write(move |c| ledger::claim(c, &site, &owner, limit, now, ttl)).await
+        self.store.write(move |c| ledger::claim(c, &site, &owner, &away, limit, now, ttl)).await
     }
 
     /// Notes on disk that a READY effect is about to be sent; false when the turn is lost, or the issue is busy
@@ -285,8 +289,14 @@ impl Queue {
     }
 
     /// Settled effects of which there may be two, ten minutes after they were applied.
-    pub async fn sweep_due(&self, site: String, limit: usize, now: i64) -> Result<Vec<Sweep>, Error> {
-        self.store.read(move |c| ledger::sweep_due(c, &site, limit, now)).await
+    pub async fn sweep_due(
+        &self,
+        site: String,
+        away: Vec<String>,
+        limit: usize,
+        now: i64,
+    ) -> Result<Vec<Sweep>, Error> {
+        self.store.read(move |c| ledger::sweep_due(c, &site, &away, limit, now)).await
     }
 
     /// Notes that doubles of an effect were looked for, and how many there were.
@@ -333,6 +343,25 @@ impl Queue {
     /// Closes what is not in flight, because a person says that it is done.
     pub async fn done_effects(&self, filter: EffectFilter, who: String, now: i64) -> Result<usize, Error> {
         self.store.write(move |c| effects::done(c, &filter, &who, now)).await
+    }
+
+    /// People's own accounts in Jira.
+    pub async fn logins(&self) -> Result<Vec<LoginRow>, Error> {
+        self.store.read(logins::all).await
+    }
+
+    /// Keeps a login in place of the one that its holder had at the site.
+    pub async fn put_login(&self, login: LoginRow) -> Result<(), Error> {
+        self.store.write(move |c| logins::put(c, &login)).await
+    }
+
+    /// Takes over how a login does, unless there is another one by now.
+    pub async fn note_login(&self, login: LoginRow) -> Result<(), Error> {
+        self.store.write(move |c| logins::note(c, &login)).await
+    }
+
+    pub async fn remove_login(&self, site: String, holder: String) -> Result<(), Error> {
+        self.store.write(move |c| logins::remove(c, &site, &holder)).await
     }
 
     /// The decisions about one effect, oldest first.

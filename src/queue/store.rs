@@ -75,8 +75,12 @@ type Told = Box<dyn FnOnce(&Result<(), Error>) + Send>;
 
 const GROUP: usize = 256;
 const WAITING: usize = 4096;
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
+];
 
 impl Store {
     pub fn open(directory: &Path, now: i64) -> Result<Store, Error> {
@@ -388,6 +392,7 @@ mod tests {
             include_str!("migrations/0001.sample.sql"),
             include_str!("migrations/0002.sample.sql"),
             include_str!("migrations/0003.sample.sql"),
+            include_str!("migrations/0004.sample.sql"),
         ];
         assert_eq!(samples.len(), MIGRATIONS.len());
         let mut connection = Connection::open_in_memory().unwrap();
