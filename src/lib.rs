@@ -19,6 +19,7 @@ pub mod effect; // an order, once it is to be carried out
 pub mod smart; // who may give orders
 pub mod sync; // what an event means, and what no hook told
 pub mod send; // telling Jira: batches, retries, effects
+pub mod login; // people's own accounts in Jira: proven, sealed, opened
 pub mod host; // where repositories live, and how hooks get there
 pub mod serve; // all of the above, shown to administrators
 pub mod sandbox; // a Jira to try with

@@ -3,6 +3,10 @@
 //! Whoever loads a secret says so here once; whoever writes text for others passes it through
 //! [`without`]. The log does, so a secret that slips into a message by mistake does not leave.
 
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
 /// Keeps a value out of every text from now on; what is too short to be a secret would only garble texts.
@@ -29,8 +33,29 @@ pub fn without(text: Vec<u8>) -> Vec<u8> {
     secrets.iter().fold(text, |text, secret| text.replace(secret.as_str(), "[secret]")).into_bytes()
 }
 
+/// A key of this installation's own, made at the first asking.
+pub fn key(path: &Path) -> io::Result<Vec<u8>> {
+    match std::fs::read(path) {
+        Ok(key) if key.len() == KEY => return Ok(key),
+        Ok(_) => tracing::warn!("{} was damaged: a new key is made", path.display()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let mut key = vec![0; KEY];
+    File::open("/dev/urandom")?.read_exact(&mut key)?;
+    let temporary = path.with_extension("part");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(&key)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    Ok(key)
+}
+
 const SHORTEST: usize = 4;
-const MOST: usize = 64;
+/// Each person's own account has two.
+const MOST: usize = 1024;
+/// The bytes of a key.
+const KEY: usize = 32;
 
 static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
