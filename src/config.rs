@@ -184,7 +184,7 @@ impl Config {
 
     fn check(&self) -> Result<(), String> {
         self.rules(None).map_err(|error| error.to_string())?;
-        self.people().map_err(|because| format!("person: {because}"))?;
+        let people = self.people().map_err(|because| format!("person: {because}"))?;
         let mut names = BTreeSet::new();
         for site in &self.site {
             site.check().map_err(|error| format!("site {}: {error}", site.name))?;
@@ -196,11 +196,18 @@ impl Config {
         for account in &self.account {
             account.check()?;
             let site = self.site_of(account);
-            if account.smart.policy != Policy::Off && site.is_some_and(send::Settings::lacks_account) {
+            let by_site = !matches!(account.smart.policy, Policy::Off | Policy::Linked);
+            if by_site && site.is_some_and(send::Settings::lacks_account) {
                 return Err(format!(
                     "account {}: smart: the agent carries out commands through an account at the site, and site {} has no [site.account]",
                     account.name,
                     site.map(|site| site.name.as_str()).unwrap_or_default()
+                ));
+            }
+            if let Some(name) = people.namesake().filter(|_| account.smart.policy == Policy::Linked) {
+                return Err(format!(
+                    "account {}: smart: whose own account is it? two [[person]] are called {name}",
+                    account.name
                 ));
             }
             if !names.insert(&account.name) {
@@ -380,6 +387,9 @@ mod tests {
         check(&format!("{site}executor = \"agent\"\n{account}"), "site y has no [site.account]");
         Config::parse(&format!("{site}{account}"), Path::new("/etc/c.toml")).unwrap();
         check(&account.replace("bot", "email"), "i_accept_forgery");
+        let linked = account.replace("bot", "linked");
+        Config::parse(&format!("{site}executor = \"agent\"\n{linked}"), Path::new("/etc/c.toml")).unwrap();
+        check(&format!("{linked}{}", "[[person]]\nname = \"x\"\n".repeat(2)), "two [[person]] are called x");
         check(
             "[[person]]\nname = \"a\"\nunix = [\"x\"]\n[[person]]\nname = \"b\"\nunix = [\"X\"]\n",
             "X belongs to a and to b",

@@ -12,7 +12,7 @@
 //! the host, the account in Jira. Addresses are compared whole and without regard to case, and an address that two
 //! people claim is an error rather than a guess.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use nix::unistd::{Uid, User};
 use serde::Deserialize;
@@ -145,6 +145,28 @@ impl People {
         }
     }
 
+    /// Whose own account in Jira it is: a person's by name, or else a user's or a login's, which is told from a name by
+    /// its sort.
+    pub fn holder(&self, pusher: &Pusher) -> String {
+        match (self.who(pusher), pusher.by) {
+            (Some(person), _) => person.name.clone(),
+            (None, Evidence::Peer) => format!("unix:{}", pusher.login),
+            (None, Evidence::Host) => format!("login:{}", pusher.login),
+            (None, _) => format!("email:{}", pusher.login),
+        }
+    }
+
+    /// The person of this name.
+    pub fn named(&self, name: &str) -> Option<&Person> {
+        self.persons.iter().find(|person| person.name == name)
+    }
+
+    /// A name that two people have.
+    pub fn namesake(&self) -> Option<&str> {
+        let mut names = HashSet::new();
+        self.persons.iter().map(|person| person.name.as_str()).find(|name| !names.insert(*name))
+    }
+
     fn find(&self, sort: Sort, name: &str) -> Option<&Person> {
         self.names.get(&(sort, name.to_lowercase())).map(|place| &self.persons[*place])
     }
@@ -237,5 +259,18 @@ mod tests {
         assert_eq!(who("root", Evidence::Host), None, "a login at the host is no user of this server");
         assert_eq!(who("ann", Evidence::Peer), None);
         assert_eq!(who("bob@example.org", Evidence::Host), Some("Bob"));
+    }
+
+    #[test]
+    fn t24_an_own_account_is_a_persons_and_nobody_elses_who_is_called_alike() {
+        let people = people();
+        let holder = |login: &str, by| people.holder(&Pusher { login: login.to_owned(), by });
+        assert_eq!(holder("root", Evidence::Peer), "Ann Example");
+        assert_eq!(holder("Bob", Evidence::Peer), "unix:Bob", "a user may be called as a person is");
+        assert_eq!(holder("Bob", Evidence::Host), "login:Bob");
+        assert_eq!(holder("bob@example.org", Evidence::Certificate), "Bob");
+        assert_eq!(people.namesake(), None);
+        let twice = vec![Person { name: "a".to_owned(), ..Person::default() }; 2];
+        assert_eq!(People::new(twice).unwrap().namesake(), Some("a"));
     }
 }

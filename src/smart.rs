@@ -47,6 +47,9 @@ pub enum Policy {
     Off,
     /// Whoever pushed and is vouched for; Jira sees the agent's account, and the text says for whom.
     Bot,
+    /// Whoever pushed and is vouched for, in an account of their own that they have linked; Jira itself looks at what they
+    /// may.
+    Linked,
     /// Whoever a commit names as its author, which everybody can forge.
     Email,
 }
@@ -141,7 +144,7 @@ impl Settings {
         match self.policy {
             Policy::Off => Err(policy("commands are switched off here".to_owned())),
             Policy::Email => Ok(()),
-            Policy::Bot => match asked.pusher {
+            Policy::Bot | Policy::Linked => match asked.pusher {
                 Some(pusher) => self.decide_for(asked, pusher, people),
                 None => Err(Denial { why: Denied::Unverified, because: "nobody vouches for who pushed it".to_owned() }),
             },
@@ -285,6 +288,16 @@ mod tests {
     }
 
     const BOT: &str = "policy = 'bot'";
+
+    #[test]
+    fn f13_own_accounts_obey_the_same_rules() {
+        let linked = "policy = 'linked'\ntransition_refs = ['refs/heads/main']";
+        check(linked, &comment(), "ann", Some("ann"), "main", None);
+        check(linked, &comment(), "ann", None, "main", Some("nobody vouches"));
+        check(linked, &time(), "bob", Some("ann"), "main", Some("author is not ann"));
+        check(linked, &close(), "ann", Some("ann"), "topic", Some("move no issues"));
+        check(linked, &comment(), "ci", Some("ci"), "main", Some("ci is a service"));
+    }
 
     #[test]
     fn g5_a_forged_author_gives_no_orders_under_any_policy_but_email() {

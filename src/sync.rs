@@ -21,7 +21,7 @@ use crate::event::{Event, EventId, Kind, Origin, Seen};
 use crate::git::{self, Budget, Commit, Helper, Known, Oid, RefName, Repository, Update};
 use crate::parse::{self, IssueKey, Mentions, Order, Rules};
 use crate::people::{People, Pusher};
-use crate::queue::{NewEffect, NewEntity, Ruling, Tip};
+use crate::queue::{Denied, NewEffect, NewEntity, Ruling, Tip};
 use crate::smart::Policy;
 use crate::{effect, people, smart};
 
@@ -41,6 +41,10 @@ pub struct Orders {
     pub smart: smart::Settings,
     pub people: Arc<People>,
     pub pusher: Option<Pusher>,
+    /// In whose name they are carried out: Jira's own id of an account, or empty for the site's account.
+    pub actor: String,
+    /// Why they cannot be in the pusher's own name, where they have to.
+    pub lacks: Option<String>,
     /// Whether the event brings the history of a repository that is new to us.
     pub import: bool,
     pub now: i64,
@@ -62,7 +66,8 @@ impl Orders {
         // What was found by looking was pushed by somebody else than the daemon that found it.
         let pushed = event.kind == Kind::Push;
         let pusher = if pushed { people::pusher(&event.claims, uid, smart.is_host(uid)) } else { None };
-        Some(Orders { site: site.to_owned(), smart: smart.clone(), people, pusher, import: false, now })
+        let (site, smart, actor) = (site.to_owned(), smart.clone(), String::new());
+        Some(Orders { site, smart, people, pusher, actor, lacks: None, import: false, now })
     }
 
     /// What the pusher is called: by the table, else by the login.
@@ -83,7 +88,11 @@ impl Orders {
         };
         let (verb, author, pusher) = (&order.verb, &commit.author, self.pusher.as_ref());
         let asked = smart::Asked { verb, author, pusher, refs: &refs, repository };
-        self.smart.rule(&asked, &self.people, came, self.now)
+        match (self.smart.rule(&asked, &self.people, came, self.now), &self.lacks) {
+            // Once they have linked an account they may give the order again.
+            (Ruling::Ready, Some(because)) => Ruling::Refused { why: Denied::Unverified, because: because.clone() },
+            (ruling, _) => ruling,
+        }
     }
 }
 

@@ -66,6 +66,8 @@ fn look(arguments: &Arguments, context: &Context) -> Vec<Finding> {
     let places = Places::new(&path, &config, &context.environment);
     findings.extend(daemon(&places));
     findings.extend(spool(&places));
+    findings
+        .extend(super::login::refused(&places).into_iter().map(|what| bad(what, "`agent login`, by whoever it is")));
     findings.extend(sites(&config, context, arguments.offline));
     let here = host::find_git_dir(Path::new(".")).ok().filter(|_| arguments.repositories.is_empty());
     for path in arguments.repositories.iter().chain(&here) {

@@ -153,6 +153,9 @@ fn whole(row: &EffectRow) {
     show::line(format_args!("  commit      {} by {}", row.commit, Untrusted::text(&row.author)));
     let pusher = if row.pusher.is_empty() { "nobody knows" } else { &row.pusher };
     show::line(format_args!("  pushed by   {}", Untrusted::text(pusher)));
+    if !row.actor.is_empty() {
+        show::line(format_args!("  acts as     {}", Untrusted::text(&row.actor)));
+    }
     show::line(format_args!("  state       {} after {} tries", row.state, row.attempts));
     if let Some(remote) = &row.remote_id {
         show::line(format_args!("  in Jira     {}", Untrusted::text(remote)));

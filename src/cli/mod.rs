@@ -12,6 +12,7 @@ mod effects;
 mod hook;
 mod install;
 mod link;
+mod login;
 mod parse;
 mod queue;
 mod sandbox;
@@ -49,6 +50,10 @@ enum Word {
     Demo(demo::Arguments),
     /// Link a Jira site: which Jira, which credential; both are tried before they are saved
     Link(link::Arguments),
+    /// Link your own Jira account, in whose name your commands are carried out
+    Login(login::Login),
+    /// Unlink your own Jira account
+    Logout(login::Logout),
     /// Put hooks into a repository
     Install(install::Install),
     /// Take away the hooks that install put, and nothing else
@@ -124,6 +129,8 @@ pub fn main() -> ExitCode {
         Word::Daemon(word) => daemon::run(word, context),
         Word::Demo(word) => demo::run(word, context.environment.path.unwrap_or_default()),
         Word::Link(word) => link::run(word, &context),
+        Word::Login(word) => login::login(word, &context),
+        Word::Logout(word) => login::logout(word, &context),
         Word::Install(word) => install::install(word, &context),
         Word::Uninstall(word) => install::uninstall(word, &context),
         Word::Status(word) => status::run(word, &context),

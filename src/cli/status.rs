@@ -108,6 +108,10 @@ fn site_lines(name: &str, site: &SiteState, counts: Option<&SiteCounts>, paint: 
         let because = Untrusted::text(&rest.because);
         show::line(paint.bad(format_args!("  carries out no commands at the moment: {because}")));
     }
+    for (person, rest) in &site.people_resting {
+        let (person, because) = (Untrusted::text(person), Untrusted::text(&rest.because));
+        show::line(paint.bad(format_args!("  commands of {person} wait: {because}")));
+    }
     let none = SiteCounts::default();
     let counts = counts.unwrap_or(&none);
     show::line(format_args!(

@@ -5,13 +5,11 @@
 //! first byte leaves, and what nobody knows the end of is looked for before it is sent again. A transition and what is
 //! said with it are two effects, because a probe can tell of each whether it was done, and not of both at once.
 //!
-//! An account that is refused rests; nothing is discarded for it.
+//! Each effect is sent, and looked for, in the name that was decided when its order was taken: the site's account or the
+//! pusher's own (`actors`), and never another. An account that is refused rests; nothing is discarded for it.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +20,9 @@ use crate::failpoint::failpoint;
 use crate::queue::{self, Gone, Outcome, State, Sweep, Turn};
 use crate::send::{self, Attempt, Deed, Executor, Manner, Marker, Obstacle, Platform, Probe, Reach, Settings};
 use crate::serve::Resting;
-use crate::{clock, event};
+use crate::{clock, event, secret};
 
+use super::actors::{self, Actors};
 use super::{Shared, sites};
 
 /// How often a loop looks by itself.
@@ -34,21 +33,17 @@ const TOGETHER: usize = 8;
 const LEASE_MS: i64 = 300_000;
 /// How often doubles are looked for, and lost owners.
 const ROUND_MS: i64 = 60_000;
-/// How long an account rests that is refused, unless its secret changes before.
-const REFUSED_MS: i64 = 900_000;
-/// How often a resting account's secret is looked at.
-const SECRET_TICK: Duration = Duration::from_secs(3);
 
 /// Runs a loop for each site whose orders are ours to carry out, anew for each configuration.
 pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
-    let installation: Arc<[u8]> = installation(&shared.places.state.join("marker.key"))?.into();
+    // Whoever has it can make marks that we believe.
+    let installation: Arc<[u8]> = secret::key(&shared.places.state.join("marker.key"))?.into();
     let lost = shared.queue.recover(Gone::Everyone, clock::now()).await?;
     if lost > 0 {
         tracing::info!("{lost} effects were under way and are looked for");
     }
     sites::for_each(&Arc::clone(&shared), |settings, ending| {
-        let ours = settings.executor == Executor::Agent && settings.account.is_some();
-        ours.then(|| {
+        (settings.executor == Executor::Agent).then(|| {
             let (shared, installation) = (Arc::clone(&shared), Arc::clone(&installation));
             Hand { shared, settings: settings.clone(), installation, ending }.run()
         })
@@ -73,42 +68,19 @@ enum After {
 
 impl Hand {
     async fn run(mut self) -> anyhow::Result<()> {
+        let mut actors = Actors::new(Arc::clone(&self.shared), self.settings.clone());
         let mut round = clock::now();
-        while let Some(platform) = self.platform().await {
-            loop {
-                if !self.wait().await {
-                    return Ok(());
-                }
-                let rest = self.drain(&platform).await?;
-                if clock::now() - round >= ROUND_MS {
-                    round = clock::now();
-                    self.shared.queue.recover(Gone::Overdue, round).await?;
-                    self.sweep(&platform).await?;
-                }
-                if let Some(rest) = rest
-                    && !self.rest(&platform, rest).await
-                {
-                    break;
-                }
+        actors.wake(round);
+        while self.wait().await {
+            actors.wake(clock::now());
+            self.drain(&mut actors).await?;
+            if clock::now() - round >= ROUND_MS {
+                round = clock::now();
+                self.shared.queue.recover(Gone::Overdue, round).await?;
+                self.sweep(&mut actors).await?;
             }
         }
         Ok(())
-    }
-
-    /// A client for the account, as soon as its secret can be read; `None` at the end.
-    async fn platform(&mut self) -> Option<Platform> {
-        loop {
-            match Platform::new(&self.settings, self.shared.environment.credentials_directory.as_deref()) {
-                Ok(platform) => {
-                    self.rests(None);
-                    return Some(platform);
-                }
-                Err(error) => self.rests(Some(Resting { because: error.to_string(), until: None })),
-            }
-            if !self.pause(SECRET_TICK).await {
-                return None;
-            }
-        }
     }
 
     async fn wait(&mut self) -> bool {
@@ -120,24 +92,36 @@ impl Hand {
         }
     }
 
-    /// Carries out what is due, until nothing is or the account wants to rest.
-    async fn drain(&self, platform: &Platform) -> anyhow::Result<Option<Resting>> {
+    /// Carries out what is due, until nothing is or whoever it waits for rests.
+    async fn drain(&self, actors: &mut Actors) -> anyhow::Result<()> {
         loop {
             let owner = format!("process {}", std::process::id());
             let (queue, site) = (&self.shared.queue, self.settings.name.clone());
-            let turns = queue.claim_effects(site, owner, Vec::new(), TOGETHER, clock::now(), LEASE_MS).await?;
+            let turns = queue.claim_effects(site, owner, actors.away(), TOGETHER, clock::now(), LEASE_MS).await?;
             if turns.is_empty() || *self.ending.borrow() {
-                return Ok(None);
+                return Ok(());
             }
             failpoint("effects.after_claim");
             let names = self.names().await?;
-            let ended = join_all(turns.into_iter().map(|turn| {
-                let name = names.get(&turn.repository).cloned().unwrap_or_default();
-                self.take(platform, turn, name)
-            }));
-            for after in ended.await {
+            let mut begun = Vec::new();
+            for turn in turns {
+                match actors.platform(&turn.actor) {
+                    Ok(platform) => {
+                        let name = names.get(&turn.repository).cloned().unwrap_or_default();
+                        begun.push(async move {
+                            let actor = turn.actor.clone();
+                            (actor, self.take(&platform, turn, name).await)
+                        });
+                    }
+                    Err(because) => {
+                        self.shared.logins.refused(&self.settings.name, &turn.actor, &because, clock::now()).await?;
+                        self.settle(turn, Outcome::Later { at: clock::now(), because }).await?;
+                    }
+                }
+            }
+            for (actor, after) in join_all(begun).await {
                 if let After::Rest(rest) = after? {
-                    return Ok(Some(rest));
+                    actors.rest(&actor, rest);
                 }
             }
         }
@@ -151,6 +135,11 @@ impl Hand {
             queue.settle_effect(turn, Outcome::Parked { because }, clock::now()).await?;
             return Ok(After::GoOn);
         };
+        if let Err(obstacle) = is_actor(platform, &turn.actor).await {
+            let (outcome, after) = self.stopped(obstacle, &turn).await?;
+            self.settle(turn, outcome).await?;
+            return Ok(after);
+        }
         let marker = Marker::new(&turn.key, &self.installation);
         let issue = turn.issue_id.clone().unwrap_or_else(|| turn.issue.clone());
         let alone = without_words(&effect);
@@ -178,7 +167,7 @@ impl Hand {
             },
         };
         failpoint("effects.after_send");
-        let (outcome, after) = self.outcome_of(attempt, &effect, &turn);
+        let (outcome, after) = self.outcome_of(attempt, &effect, &turn).await?;
         self.settle(turn, outcome).await?;
         Ok(after)
     }
@@ -205,14 +194,19 @@ impl Hand {
             Probe::Unsure { because } => (Outcome::Inconclusive { because }, After::GoOn),
             // What cannot be looked at is not proven undone: a person has to look.
             Probe::Stopped(Obstacle::Refused { because }) => (Outcome::Parked { because }, After::GoOn),
-            Probe::Stopped(obstacle) => self.stopped(obstacle, turn.attempts),
+            Probe::Stopped(obstacle) => self.stopped(obstacle, &turn).await?,
         };
         self.settle(turn, outcome).await?;
         Ok(after)
     }
 
-    fn outcome_of(&self, attempt: Attempt, effect: &Effect, turn: &Turn) -> (Outcome, After) {
-        match attempt {
+    async fn outcome_of(
+        &self,
+        attempt: Attempt,
+        effect: &Effect,
+        turn: &Turn,
+    ) -> Result<(Outcome, After), queue::Error> {
+        Ok(match attempt {
             Attempt::Applied { remote_id, .. } => {
                 (Outcome::Applied { remote_id, note: None, then: words(effect, turn) }, After::GoOn)
             }
@@ -220,34 +214,41 @@ impl Hand {
                 (Outcome::Applied { remote_id: None, note: Some(because), then: words(effect, turn) }, After::GoOn)
             }
             Attempt::Ambiguous { because } => (Outcome::Ambiguous { because }, After::GoOn),
-            Attempt::Stopped(obstacle) => self.stopped(obstacle, turn.attempts),
-        }
+            Attempt::Stopped(obstacle) => self.stopped(obstacle, turn).await?,
+        })
     }
 
-    fn stopped(&self, obstacle: Obstacle, attempts: u32) -> (Outcome, After) {
+    async fn stopped(&self, obstacle: Obstacle, turn: &Turn) -> Result<(Outcome, After), queue::Error> {
         let now = clock::now();
-        match obstacle {
+        Ok(match obstacle {
             Obstacle::Refused { because } => (Outcome::Refused { because }, After::GoOn),
             Obstacle::Halt { reach: Reach::Issue, because } => (Outcome::Parked { because }, After::GoOn),
             Obstacle::Halt { reach: Reach::Account, because } => {
+                let because = match turn.actor.as_str() {
+                    actors::SITE => because,
+                    _ => format!("the pusher's own account is not let in, `agent login` takes a new token: {because}"),
+                };
+                self.shared.logins.refused(&self.settings.name, &turn.actor, &because, now).await?;
                 // Due at once: the account rests for all of them, and whoever puts it right should not have to wait.
-                let rest = Resting { because: because.clone(), until: Some(now + REFUSED_MS) };
-                (Outcome::Later { at: now, because }, After::Rest(rest))
+                (Outcome::Later { at: now, because: because.clone() }, After::Rest(actors::refused(because)))
             }
             Obstacle::Later { reach, after, because } => {
                 let seed = event::EventId::fresh().seed();
-                let at = now + after.unwrap_or_else(|| send::backoff(attempts, seed));
+                let at = now + after.unwrap_or_else(|| send::backoff(turn.attempts, seed));
                 let outcome = Outcome::Later { at, because: because.clone() };
                 match reach {
                     Reach::Issue => (outcome, After::GoOn),
                     Reach::Account => (outcome, After::Rest(Resting { because, until: Some(at) })),
                 }
             }
-        }
+        })
     }
 
     async fn settle(&self, turn: Turn, outcome: Outcome) -> Result<(), queue::Error> {
         let (site, issue, command) = (&self.settings.name, turn.issue.clone(), turn.command.clone());
+        if matches!(outcome, Outcome::Applied { .. }) {
+            self.shared.logins.used(site, &turn.actor, clock::now()).await?;
+        }
         let fate = match &outcome {
             Outcome::Applied { .. } => "done",
             Outcome::Refused { .. } => "refused",
@@ -263,15 +264,21 @@ impl Hand {
     }
 
     /// Looks once for what was done more than once, and takes all but the first away.
-    async fn sweep(&self, platform: &Platform) -> anyhow::Result<()> {
-        let queue = &self.shared.queue;
-        for Sweep { key, issue, issue_id, since, body, .. } in
-            queue.sweep_due(self.settings.name.clone(), Vec::new(), TOGETHER, clock::now()).await?
+    async fn sweep(&self, actors: &mut Actors) -> anyhow::Result<()> {
+        let (queue, site) = (&self.shared.queue, self.settings.name.clone());
+        let mut blind = Vec::new();
+        for Sweep { key, issue, issue_id, since, body, actor, .. } in
+            queue.sweep_due(site, actors.away(), TOGETHER, clock::now()).await?
         {
             let Ok(effect) = Effect::decode(&body) else { continue };
+            let Some(platform) = actors.platform(&actor).ok().filter(|_| !blind.contains(&actor)) else { continue };
             let marker = Marker::new(&key, &self.installation);
             let deed = Deed { effect: &effect, issue: issue_id.as_deref().unwrap_or(&issue), repository: "" };
-            match platform.sweep(&deed, &marker, since, true, clock::now()).await {
+            let swept = match is_actor(&platform, &actor).await {
+                Ok(()) => platform.sweep(&deed, &marker, since, true, clock::now()).await,
+                Err(obstacle) => Err(obstacle),
+            };
+            match swept {
                 Ok(doubles) => {
                     let found = u32::try_from(doubles.younger.len()).unwrap_or(u32::MAX);
                     if found > 0 {
@@ -281,44 +288,14 @@ impl Hand {
                 }
                 Err(obstacle) => {
                     tracing::debug!("doubles of {issue} were not looked for: {}", obstacle.because());
-                    break;
+                    if let Obstacle::Halt { reach: Reach::Account, because } = obstacle {
+                        actors.rest(&actor, actors::refused(because));
+                    }
+                    blind.push(actor);
                 }
             }
         }
         Ok(())
-    }
-
-    /// Rests as long as it takes, or until the secret changes; false when a new client is needed.
-    async fn rest(&mut self, platform: &Platform, resting: Resting) -> bool {
-        let until = resting.until;
-        self.rests(Some(resting));
-        loop {
-            let left = until.map_or(i64::MAX, |until| until - clock::now());
-            if left <= 0 {
-                self.rests(None);
-                return true;
-            }
-            if !self.pause(Duration::from_millis(left.unsigned_abs()).min(SECRET_TICK)).await {
-                return true;
-            }
-            if platform.secret_changed() {
-                return false;
-            }
-        }
-    }
-
-    async fn pause(&mut self, span: Duration) -> bool {
-        tokio::time::timeout(span, self.ending.wait_for(|end| *end)).await.is_err()
-    }
-
-    fn rests(&self, resting: Option<Resting>) {
-        self.shared.note(|running| {
-            let state = running.sites.entry(self.settings.name.clone()).or_default();
-            if let Some(Resting { because, .. }) = resting.as_ref().filter(|_| state.account_resting != resting) {
-                tracing::warn!(site = %self.settings.name, "the account at {} rests: {because}", self.settings.name);
-            }
-            state.account_resting = resting;
-        });
     }
 
     fn manner(&self) -> Manner<'_> {
@@ -338,6 +315,21 @@ impl Hand {
     }
 }
 
+/// Makes sure that an account is the one that an order was taken for.
+async fn is_actor(platform: &Platform, actor: &str) -> Result<(), Obstacle> {
+    if actor == actors::SITE {
+        return Ok(());
+    }
+    let me = platform.myself(clock::now()).await?;
+    match me.id() {
+        Some(id) if id == actor => Ok(()),
+        _ => {
+            let because = "what was linked opens another account by now: `agent login` again".to_owned();
+            Err(Obstacle::Halt { reach: Reach::Account, because })
+        }
+    }
+}
+
 /// A transition without what is said with it, which is an effect of its own.
 fn without_words(effect: &Effect) -> Effect {
     match &effect.action {
@@ -350,22 +342,4 @@ fn without_words(effect: &Effect) -> Effect {
 
 fn words(effect: &Effect, turn: &Turn) -> Option<Box<queue::NewEffect>> {
     effect.comment_of_its_own(&turn.key).map(Box::new)
-}
-
-/// The key of this installation, made once; whoever has it can make marks that we believe.
-fn installation(path: &Path) -> std::io::Result<Vec<u8>> {
-    match std::fs::read(path) {
-        Ok(key) if key.len() == 32 => return Ok(key),
-        Ok(_) => tracing::warn!("{} was damaged: a new key is made", path.display()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let mut key = vec![0; 32];
-    File::open("/dev/urandom")?.read_exact(&mut key)?;
-    let temporary = path.with_extension("part");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(&key)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    Ok(key)
 }

@@ -14,10 +14,10 @@ use tokio::sync::Semaphore;
 
 use crate::event::{Event, Kind};
 use crate::intake::socket::{self, Peer};
-use crate::intake::{Outcome, Reply, spool};
+use crate::intake::{Outcome, Reply, frame, spool};
 use crate::{clock, failpoint, people, queue};
 
-use super::Shared;
+use super::{Shared, logins};
 
 /// Connections served at the same time.
 const CONNECTIONS: usize = 512;
@@ -95,7 +95,8 @@ async fn converse(shared: &Arc<Shared>, users: &Arc<Users>, mut stream: UnixStre
     let reply = match users.enter(peer.uid) {
         None => Some(later("too many connections of this user at once")),
         Some(_guard) => match tokio::time::timeout(SLOWEST, socket::receive(&mut stream)).await {
-            Ok(Ok(body)) => take(shared, &body, peer).await,
+            Ok(Ok((frame::LOGIN, body))) => Some(logins::by_user(shared, body, peer.uid).await),
+            Ok(Ok((_, body))) => take(shared, &body, peer).await,
             Ok(Err(error)) => Some(refuse(shared, peer.uid, &error.to_string())),
             Err(_) => return,
         },
@@ -122,10 +123,11 @@ async fn take(shared: &Arc<Shared>, body: &[u8], peer: Peer) -> Option<Reply> {
         note(shared, event, peer.uid);
         return None;
     }
+    let lacks = logins::lacks(shared, &applied, &event, peer.uid);
     Some(match shared.queue.add(event, peer.uid, clock::now()).await {
         Ok(_) => {
             shared.added.notify_one();
-            Reply { outcome: Outcome::Stored, notes: Vec::new() }
+            Reply { lacks, ..Reply::new(Outcome::Stored) }
         }
         Err(error) => later(&error.to_string()),
     })
@@ -221,11 +223,11 @@ fn groups(uid: u32) -> Vec<Gid> {
 fn refuse(shared: &Shared, uid: u32, because: &str) -> Reply {
     tracing::warn!(peer.uid = uid, "refused an event of user {uid}: {because}");
     shared.note(|running| running.refused += 1);
-    Reply { outcome: Outcome::Refused { because: because.to_owned() }, notes: Vec::new() }
+    Reply::new(Outcome::Refused { because: because.to_owned() })
 }
 
 fn later(because: &str) -> Reply {
-    Reply { outcome: Outcome::Later { because: because.to_owned() }, notes: Vec::new() }
+    Reply::new(Outcome::Later { because: because.to_owned() })
 }
 
 /// How many connections each user has.

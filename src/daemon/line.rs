@@ -15,7 +15,7 @@ use crate::send::{Executor, Settings};
 use crate::sync::{self, Orders, Portion, Reading, Snapshot};
 use crate::{clock, failpoint, smart};
 
-use super::{Applied, Shared};
+use super::{Applied, Shared, logins};
 
 /// Events that are worked on at the same time.
 const TOGETHER: usize = 2;
@@ -68,7 +68,7 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
 async fn digest(shared: &Arc<Shared>, queued: Queued) -> Result<(), queue::Error> {
     let applied = shared.applied();
     let id = queued.event.id;
-    let Some((reading, site)) = reading(&applied, &queued) else {
+    let Some((reading, site)) = reading(shared, &applied, &queued) else {
         let because = "no site is linked to the repository's account".to_owned();
         return shared.queue.wait(id, clock::now() + UNLINKED_MS, because).await;
     };
@@ -141,7 +141,7 @@ fn owe_all(shared: &Shared, queued: &Queued, reading: &Reading, site: &str) -> D
             Portion::Effects(effects) => {
                 let pusher = reading.orders.as_ref().and_then(|orders| orders.pusher.as_ref());
                 let pusher = pusher.map_or_else(String::new, |pusher| pusher.login.clone());
-                let actor = String::new();
+                let actor = reading.orders.as_ref().map(|orders| orders.actor.clone()).unwrap_or_default();
                 let planned =
                     Planned { site: site.to_owned(), repository, event: id, seq: queued.seq, pusher, actor, effects };
                 handle.block_on(shared.queue.plan(planned, clock::now())).map(drop)
@@ -204,7 +204,7 @@ pub fn open(origin: &Origin) -> Result<Repository, String> {
     }
 }
 
-fn reading<'a>(applied: &'a Applied, queued: &Queued) -> Option<(Reading, &'a Settings)> {
+fn reading<'a>(shared: &Shared, applied: &'a Applied, queued: &Queued) -> Option<(Reading, &'a Settings)> {
     let git_dir = queued.event.repository.git_dir();
     let real = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
     let account = applied.config.account_of(&real)?;
@@ -214,15 +214,25 @@ fn reading<'a>(applied: &'a Applied, queued: &Queued) -> Option<(Reading, &'a Se
         home: account.home(&real, &site.url),
         branch_links_commits: applied.config.parse.branch_links_commits,
         orders: match site.executor {
-            Executor::Agent => orders(queued, &site.name, &account.smart, &applied.people),
+            Executor::Agent => orders(shared, queued, &site.name, &account.smart, &applied.people),
             Executor::Jira | Executor::Off => None,
         },
     };
     Some((reading, site))
 }
 
-fn orders(queued: &Queued, site: &str, smart: &smart::Settings, people: &Arc<People>) -> Option<Orders> {
+fn orders(
+    shared: &Shared,
+    queued: &Queued,
+    site: &str,
+    smart: &smart::Settings,
+    people: &Arc<People>,
+) -> Option<Orders> {
     let orders = Orders::new(&queued.event, queued.uid, site, smart, Arc::clone(people), clock::now())?;
+    let (actor, lacks) = match logins::actor(shared, people, smart, site, orders.pusher.as_ref()) {
+        Ok(actor) => (actor, None),
+        Err(because) => (String::new(), Some(because)),
+    };
     // More than a push has time to read, into a repository that nobody has pushed to before: an import.
-    Some(Orders { import: queued.first_sight && queued.event.rest, ..orders })
+    Some(Orders { import: queued.first_sight && queued.event.rest, actor, lacks, ..orders })
 }

@@ -8,15 +8,17 @@
 //! | [`intake`] | the hooks' socket and the drop-box: events in |
 //! | [`line`] | queued events: what each means for its site |
 //! | [`sites`] | one loop a site: claim, tell, settle |
-//! | [`effects`] | one loop a site whose orders we carry out: claim, send or look, settle |
+//! | [`effects`] | one loop a site whose orders we carry out: claim, send or look, settle; [`actors`] in whose name |
 //! | [`upkeep`] | unconfirmed intents, comparing refs, old rows, snapshots, the disk |
 //!
 //! A part that panics is logged and begun again. A store that cannot be written ends the process,
 //! because only opening it again tells what is on disk; the supervisor starts us anew.
 
+mod actors;
 mod effects;
 mod intake;
 mod line;
+mod logins;
 mod sites;
 mod upkeep;
 
@@ -35,6 +37,7 @@ use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::config::{Config, Environment, Places};
+use crate::login::Logins;
 use crate::parse::Rules;
 use crate::people::People;
 use crate::queue::{self, Queue};
@@ -66,6 +69,8 @@ struct Shared {
     running: Arc<RwLock<Running>>,
     /// Repositories whose history is being read, so that what they are owed still grows.
     growing: Mutex<HashSet<String>>,
+    /// People's own accounts.
+    logins: Logins,
     /// Room for intents that are not stored yet.
     intents: Arc<Semaphore>,
     /// An event was stored.
@@ -94,7 +99,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 pub fn run(config: Config, places: Places, environment: Environment) -> anyhow::Result<End> {
     let queue = Queue::open(&places.state, clock::now())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let end = runtime.block_on(async move { Arc::new(Shared::new(config, places, environment, queue)?).run().await });
+    let end =
+        runtime.block_on(async move { Arc::new(Shared::new(config, places, environment, queue).await?).run().await });
     // Blocking work that outlived its part (a long walk) is taken up again at the next start.
     runtime.shutdown_timeout(Duration::from_millis(500));
     end
@@ -121,7 +127,7 @@ impl Applied {
 }
 
 impl Shared {
-    fn new(config: Config, places: Places, environment: Environment, queue: Queue) -> anyhow::Result<Shared> {
+    async fn new(config: Config, places: Places, environment: Environment, queue: Queue) -> anyhow::Result<Shared> {
         let running = Running {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -130,6 +136,8 @@ impl Shared {
             ..Running::default()
         };
         let applied = Applied::new(config).map_err(anyhow::Error::msg)?;
+        let credentials = environment.credentials_directory.as_deref();
+        let logins = Logins::load(queue.clone(), &places.state, credentials).await?;
         Ok(Shared {
             places,
             environment,
@@ -137,6 +145,7 @@ impl Shared {
             applied: watch::Sender::new(Arc::new(applied)),
             running: Arc::new(RwLock::new(running)),
             growing: Mutex::default(),
+            logins,
             intents: Arc::new(Semaphore::new(INTENTS as usize)),
             added: Notify::new(),
             due: Arc::new(Notify::new()),
@@ -283,7 +292,9 @@ impl Shared {
 
     fn serve(self: &Arc<Self>, parts: &mut JoinSet<()>, reload: mpsc::Sender<oneshot::Sender<Result<(), String>>>) {
         self.begin(parts, "administration", move |shared| {
+            let desk = Arc::clone(&shared);
             let office = Office {
+                logins: Arc::new(move |request| Box::pin(logins::by_administrator(Arc::clone(&desk), request))),
                 queue: shared.queue.clone(),
                 running: Arc::clone(&shared.running),
                 reload: reload.clone(),

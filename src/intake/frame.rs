@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | 0-3 | `gjaF` |
 //! | 4-5 | version, now 1 |
-//! | 6-7 | zero |
+//! | 6-7 | what the body is: 0 an event or a reply, 1 what somebody wants of their login |
 //! | 8-11 | length of the body, at most [`LIMIT`] |
 //! | 12-15 | CRC-32 of the body |
 //!
@@ -17,6 +17,11 @@ use std::io::Read;
 
 /// The longest body, in bytes.
 pub const LIMIT: usize = 1 << 20;
+
+/// The body is an event, or a reply.
+pub const EVENT: u16 = 0;
+/// The body is a wish about a login.
+pub const LOGIN: u16 = 1;
 
 /// Bytes before the body.
 pub const HEADER: usize = 16;
@@ -40,6 +45,8 @@ pub enum Error {
 /// A header that was read and found in order.
 pub struct Header {
     pub length: usize,
+    /// [`EVENT`], [`LOGIN`], or something that a newer agent knows.
+    pub kind: u16,
     checksum: u32,
 }
 
@@ -47,12 +54,13 @@ impl Header {
     pub fn parse(bytes: &[u8; HEADER]) -> Result<Header, Error> {
         let number = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let version = u16::from_be_bytes([bytes[4], bytes[5]]);
+        let kind = u16::from_be_bytes([bytes[6], bytes[7]]);
         let length = number(8) as usize;
         match () {
             () if bytes[..4] != MAGIC => Err(Error::Foreign),
             () if version != VERSION => Err(Error::Version(version)),
             () if length > LIMIT => Err(Error::TooLong(length)),
-            () => Ok(Header { length, checksum: number(12) }),
+            () => Ok(Header { length, kind, checksum: number(12) }),
         }
     }
 
@@ -68,13 +76,18 @@ impl Header {
 
 /// Puts a body into an envelope.
 pub fn wrap(body: &[u8]) -> Result<Vec<u8>, Error> {
+    wrap_as(EVENT, body)
+}
+
+/// Puts a body of this kind into an envelope.
+pub fn wrap_as(kind: u16, body: &[u8]) -> Result<Vec<u8>, Error> {
     if body.len() > LIMIT {
         return Err(Error::TooLong(body.len()));
     }
     let mut frame = Vec::with_capacity(HEADER + body.len());
     frame.extend_from_slice(&MAGIC);
     frame.extend_from_slice(&VERSION.to_be_bytes());
-    frame.extend_from_slice(&[0, 0]);
+    frame.extend_from_slice(&kind.to_be_bytes());
     frame.extend_from_slice(&u32::try_from(body.len()).expect("checked against the limit").to_be_bytes());
     frame.extend_from_slice(&crc32fast::hash(body).to_be_bytes());
     frame.extend_from_slice(body);

@@ -28,6 +28,15 @@ pub struct Reply {
     /// Lines for the person who pushed.
     #[n(1)]
     pub notes: Vec<String>,
+    /// Why the orders in it are not carried out in the pusher's own account, where they have to be.
+    #[n(7)]
+    pub lacks: Option<String>,
+}
+
+impl Reply {
+    pub fn new(outcome: Outcome) -> Reply {
+        Reply { outcome, notes: Vec::new(), lacks: None }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

@@ -55,15 +55,15 @@ pub fn send(path: &Path, frame: &[u8], deadline: Instant) -> Result<(), Error> {
     offer(path, frame, deadline).map(drop)
 }
 
-/// Reads one frame from a connection; the body is at most [`frame::LIMIT`] long.
-pub async fn receive(stream: &mut tokio::net::UnixStream) -> Result<Vec<u8>, frame::Error> {
+/// Reads one frame from a connection and says of which kind it is; the body is at most [`frame::LIMIT`] long.
+pub async fn receive(stream: &mut tokio::net::UnixStream) -> Result<(u16, Vec<u8>), frame::Error> {
     let mut bytes = [0; frame::HEADER];
     stream.read_exact(&mut bytes).await?;
     let header = frame::Header::parse(&bytes)?;
     let mut body = vec![0; header.length];
     stream.read_exact(&mut body).await?;
     header.verify(&body)?;
-    Ok(body)
+    Ok((header.kind, body))
 }
 
 pub async fn answer(stream: &mut tokio::net::UnixStream, reply: &Reply) -> std::io::Result<()> {

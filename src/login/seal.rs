@@ -27,7 +27,7 @@ pub struct Seal(LessSafeKey);
 /// The name of the key, as a file in the state folder and as a systemd credential.
 pub const NAME: &str = "logins.key";
 
-/// Less than this is no key.
+/// Less than this is no key; one of our own has just as many bytes.
 const SHORTEST: usize = 32;
 /// The first byte of what is sealed: how.
 const VERSION: u8 = 1;
@@ -42,7 +42,8 @@ impl Keyring {
     pub fn find(&self) -> io::Result<Option<Seal>> {
         let path = self.credential.as_ref().unwrap_or(&self.file);
         match std::fs::read(path) {
-            Ok(key) if key.len() < SHORTEST && self.credential.is_none() => Ok(None),
+            // Our own was damaged: the next login makes another.
+            Ok(key) if key.len() != SHORTEST && self.credential.is_none() => Ok(None),
             Ok(key) => Seal::new(Zeroizing::new(key)).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -122,6 +123,8 @@ mod tests {
             assert!(seal.open(&sealed[..at], &["jira", "Ann", "1"]).is_none(), "cut at {at}");
         }
         assert_eq!(std::fs::metadata(folder.path().join(NAME)).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::write(folder.path().join(NAME), [1; 33]).unwrap();
+        assert!(keyring.find().unwrap().is_none(), "a damaged one is none");
         std::fs::remove_file(folder.path().join(NAME)).unwrap();
         assert!(keyring.make().unwrap().open(&sealed, &["jira", "Ann", "1"]).is_none(), "another key");
     }

@@ -13,6 +13,8 @@
 //! | `POST /queue/retry`, `POST /queue/drop` | a filter as JSON; how many rows changed |
 //! | `POST /forget` | a repository's id: every site that was told of it is to forget it |
 //! | `GET /why?what=` | the way of a commit, an issue or a branch |
+//! | `GET /logins` | whose own accounts are linked, without what opens them |
+//! | `POST /login` | links or unlinks the account of a person; what there is to say, or 422 with the reason |
 //! | `POST /reload` | reads the configuration again; 422 with the reason when it is not taken |
 
 use std::collections::BTreeMap;
@@ -25,14 +27,16 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
 use crate::event::Event;
 use crate::intake::spool::Depth;
+use crate::login::Request;
 use crate::queue::{
-    AuditRow, Counts, EffectFilter, EffectRow, EntityRow, EventRow, Filter, Ledgered, Queue, Retry, Verified,
+    AuditRow, Counts, EffectFilter, EffectRow, EntityRow, EventRow, Filter, Ledgered, LoginRow, Queue, Retry, Verified,
 };
 
 /// What the daemon says about itself; its parts are kept up to date by whoever knows them.
@@ -62,6 +66,9 @@ pub struct SiteState {
     pub resting: Option<Resting>,
     /// Why no orders are carried out at the moment.
     pub account_resting: Option<Resting>,
+    /// Whose own accounts rest, and why.
+    #[serde(default)]
+    pub people_resting: BTreeMap<String, Resting>,
     pub last_success_at: Option<i64>,
     pub last_failure: Option<Failure>,
     pub batches: u64,
@@ -121,12 +128,17 @@ pub struct Changed {
     pub changed: usize,
 }
 
+/// Takes what an administrator wants of somebody's login, and gives what there is to say.
+pub type Desk = Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Vec<String>, String>> + Send + Sync>;
+
 /// What the answers are made of.
 #[derive(Clone)]
 pub struct Office {
     pub queue: Queue,
     pub running: Arc<RwLock<Running>>,
     pub reload: mpsc::Sender<oneshot::Sender<Result<(), String>>>,
+    /// Does what an administrator wants of somebody's login.
+    pub logins: Desk,
     /// Told after rows were made due.
     pub due: Arc<tokio::sync::Notify>,
 }
@@ -165,6 +177,8 @@ fn router(office: Office) -> Router {
         .route("/effects/verify", get(verify))
         .route("/effects/retry", post(retry_effects))
         .route("/effects/done", post(done_effects))
+        .route("/logins", get(logins))
+        .route("/login", post(login))
         .route("/forget", post(forget))
         .route("/why", get(why))
         .route("/reload", post(reload))
@@ -262,6 +276,14 @@ async fn retry_effects(State(office): State<Office>, Json(Retried { chosen, how 
 async fn done_effects(State(office): State<Office>, Json(Chosen { filter, who }): Json<Chosen>) -> Answer<Changed> {
     let changed = office.queue.done_effects(filter, who, clock::now()).await.map_err(unavailable)?;
     Ok(Json(Changed { changed }))
+}
+
+async fn logins(State(office): State<Office>) -> Answer<Vec<LoginRow>> {
+    office.queue.logins().await.map(Json).map_err(unavailable)
+}
+
+async fn login(State(office): State<Office>, Json(request): Json<Request>) -> Answer<Vec<String>> {
+    (office.logins)(request).await.map(Json).map_err(|because| (StatusCode::UNPROCESSABLE_ENTITY, because))
 }
 
 /// A repository by its id.

@@ -324,6 +324,11 @@ impl Sandbox {
         self.call("GET", &format!("/sandbox/issues/{key}"), &Value::Null)
     }
 
+    /// Makes somebody with an account, or changes what is named of one.
+    pub fn person(&self, person: Value) {
+        self.call("POST", "/sandbox/people", &person);
+    }
+
     pub fn create_issue(&self, key: &str) {
         self.call("POST", "/sandbox/issues", &json!({"key": key, "summary": "An issue", "status": "To Do"}));
     }

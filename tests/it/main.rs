@@ -15,6 +15,7 @@ mod harness;
 mod hook;
 mod hostile;
 mod jira;
+mod linked;
 mod network;
 mod operations;
 mod platform;

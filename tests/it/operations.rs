@@ -300,13 +300,16 @@ fn s13_no_word_takes_a_secret_as_an_argument() {
     assert!(flags.contains(&"--secret-file") && flags.contains(&"--secret-stdin"), "{flags:?}");
     let takes = |flag: &str| ["--secret", "--client-secret", "--token", "--password"].contains(&flag);
     assert!(!flags.iter().any(|flag| takes(flag)), "{flags:?}");
+    let help = world.agent_says(&["login", "--help"]);
+    let flags: Vec<_> = help.split_whitespace().filter(|word| word.starts_with("--")).collect();
+    assert!(flags.contains(&"--token-file") && !flags.iter().any(|flag| takes(flag)), "{flags:?}");
 }
 
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
+pub fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-fn find(folder: &Path, part: &[u8], found: &mut Vec<PathBuf>) {
+pub fn find(folder: &Path, part: &[u8], found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let kind = entry.file_type().unwrap();
         if kind.is_dir() {

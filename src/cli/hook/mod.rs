@@ -256,7 +256,11 @@ impl Hook {
             self.mark_dirty();
         }
         let name = account.map(|account| account.repository_name(&self.git_dir)).unwrap_or_default();
-        let orders = self.orders(&event, account.zip(site))?;
+        let mut orders = self.orders(&event, account.zip(site))?;
+        if let (Some(orders), Ok(HandedOver::ToDaemon(reply))) = (&mut orders, &handed) {
+            // Only the daemon knows who has linked an account.
+            orders.lacks.clone_from(&reply.lacks);
+        }
         let orders = orders.as_ref().map(|orders| (orders, name.as_str()));
         Ok(Answer { event: &event, rules: &rules, site, orders, handed: &handed }.lines())
     }
