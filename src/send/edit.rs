@@ -107,7 +107,7 @@ impl Platform {
         let (word, found) = match to {
             ME => (&*author, self.person(&author, now).await?),
             _ if to.contains('@') => (to, self.person(to, now).await?),
-            _ => (to, whose(self.people(to, now).await?, |person| person.is_called(to))),
+            _ => (to, whose(self.people(to, now).await?, |person| person.is_shown_as(to))),
         };
         let word = shown(word);
         Err(refused(match found {

@@ -469,7 +469,7 @@ impl Person {
     }
 
     /// Tells whether Jira shows them, or on Data Center knows them, by this name.
-    pub fn is_called(&self, name: &str) -> bool {
+    pub fn is_shown_as(&self, name: &str) -> bool {
         [&self.display_name, &self.name].into_iter().flatten().any(|own| own.to_lowercase() == name.to_lowercase())
     }
 
