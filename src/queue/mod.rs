@@ -28,6 +28,7 @@ mod look;
 mod model;
 mod outbox;
 mod protocol;
+mod read_back;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub use logins::LoginRow;
 pub use look::{Counts, EntityRow, EventRow, Filter, RepositoryRow, SiteCounts, Trace};
 pub use outbox::{Batch, Class, EntityKind, Lease, NewEntity, Next, Owed, Owing, Settled};
 pub use protocol::State;
+pub use read_back::{Marked, OfSite, ReadBack, Way};
 use store::Store;
 pub use store::{Error, holder};
 
@@ -372,6 +374,16 @@ impl Queue {
     /// Walks the chain of all decisions.
     pub async fn verify_audit(&self) -> Result<Verified, Error> {
         self.store.read(audit::verify).await
+    }
+
+    /// How what we marked at a site is read back, as far as that was found out.
+    pub async fn read_backs(&self, site: String) -> Result<Vec<ReadBack>, Error> {
+        self.store.read(move |c| read_back::of(c, &site)).await
+    }
+
+    /// Takes what a person's trial found out about that; returns how much of it is new.
+    pub async fn found_read_backs(&self, found: Vec<ReadBack>, now: i64) -> Result<usize, Error> {
+        self.store.write(move |c| read_back::found(c, &found, now)).await
     }
 
     /// Copies the store, consistently and while it is in use, to a file that takes the place of `to`.

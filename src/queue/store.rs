@@ -80,6 +80,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
 ];
 
 impl Store {
@@ -393,6 +394,7 @@ mod tests {
             include_str!("migrations/0002.sample.sql"),
             include_str!("migrations/0003.sample.sql"),
             include_str!("migrations/0004.sample.sql"),
+            include_str!("migrations/0005.sample.sql"),
         ];
         assert_eq!(samples.len(), MIGRATIONS.len());
         let mut connection = Connection::open_in_memory().unwrap();

@@ -296,3 +296,20 @@ async fn settled_rows_stay_for_the_asking_and_go_when_they_are_old() {
     assert_eq!(story.queue.prune(NOW + 1).await.unwrap(), 1);
     assert!(story.queue.trace("ABC-1".to_owned()).await.unwrap().entities.is_empty());
 }
+
+#[tokio::test]
+async fn f47_what_was_found_out_about_a_site_stays_and_since_when() {
+    let Story { queue, _folder } = story();
+    let read_back = |what, way, since| ReadBack { site: "jira".to_owned(), what, way, since };
+    let of = async |queue: &Queue, site: &str| queue.read_backs(site.to_owned()).await.unwrap();
+    let first = vec![read_back(Marked::Comment, Way::List, 0), read_back(Marked::Worklog, Way::Text, 0)];
+    assert_eq!(queue.found_read_backs(first.clone(), 5).await.unwrap(), 2);
+    // What is found again as it was has been so since the first time.
+    let second = vec![read_back(Marked::Comment, Way::Ids, 0), read_back(Marked::Worklog, Way::Text, 0)];
+    assert_eq!(queue.found_read_backs(second, 7).await.unwrap(), 1);
+    let known = [read_back(Marked::Comment, Way::Ids, 7), read_back(Marked::Worklog, Way::Text, 5)];
+    assert_eq!(of(&queue, "jira").await, known);
+    assert_eq!(of(&queue, "other").await, []);
+    drop(queue);
+    assert_eq!(of(&Queue::open(_folder.path(), 9).unwrap(), "jira").await, known);
+}

@@ -15,6 +15,7 @@
 //! | `GET /why?what=` | the way of a commit, an issue or a branch |
 //! | `GET /logins` | whose own accounts are linked, without what opens them |
 //! | `POST /login` | links or unlinks the account of a person; what there is to say, or 422 with the reason |
+//! | `GET /read-backs?site=`, `POST /read-backs` | how marks are found again at a site; a list of what was found out |
 //! | `POST /reload` | reads the configuration again; 422 with the reason when it is not taken |
 
 use std::collections::BTreeMap;
@@ -36,7 +37,8 @@ use crate::event::Event;
 use crate::intake::spool::Depth;
 use crate::login::Request;
 use crate::queue::{
-    AuditRow, Counts, EffectFilter, EffectRow, EntityRow, EventRow, Filter, Ledgered, LoginRow, Queue, Retry, Verified,
+    AuditRow, Counts, EffectFilter, EffectRow, EntityRow, EventRow, Filter, Ledgered, LoginRow, OfSite, Queue, ReadBack, Retry,
+    Verified,
 };
 
 /// What the daemon says about itself; its parts are kept up to date by whoever knows them.
@@ -181,6 +183,7 @@ fn router(office: Office) -> Router {
         .route("/login", post(login))
         .route("/forget", post(forget))
         .route("/why", get(why))
+        .route("/read-backs", get(read_backs).post(found_read_backs))
         .route("/reload", post(reload))
         .with_state(office)
 }
@@ -323,6 +326,15 @@ fn why_event(row: EventRow) -> Option<WhyEvent> {
         commits: event.commits.len(),
         row,
     })
+}
+
+async fn read_backs(State(office): State<Office>, Query(of): Query<OfSite>) -> Answer<Vec<ReadBack>> {
+    office.queue.read_backs(of.site).await.map(Json).map_err(unavailable)
+}
+
+async fn found_read_backs(State(office): State<Office>, Json(found): Json<Vec<ReadBack>>) -> Answer<Changed> {
+    let changed = office.queue.found_read_backs(found, clock::now()).await.map_err(unavailable)?;
+    Ok(Json(Changed { changed }))
 }
 
 async fn reload(State(office): State<Office>) -> Answer<bool> {
