@@ -256,7 +256,12 @@ async fn list(
     };
     // No description of the API lists this, so a version may well not know it.
     let properties = expand.has("properties") && world.tuning.comment_properties;
-    Ok(Json(world.state.show_comments(&key, &caller, page, newest, properties)).into_response())
+    let mut shown = world.state.show_comments(&key, &caller, page, newest, properties);
+    if expand.has("properties") && !properties && world.tuning.lists_say_none {
+        let comments = shown["comments"].as_array_mut().into_iter().flatten();
+        comments.for_each(|comment| comment["properties"] = json!([]));
+    }
+    Ok(Json(shown).into_response())
 }
 
 async fn create(
@@ -267,11 +272,13 @@ async fn create(
     Sent(sent): Sent,
 ) -> Answer {
     let (mut world, now) = app.change();
+    let kept = world.tuning.keeps_properties;
     let state = &mut world.state;
     let key = state.open_to(&caller, &issue, Permission::Comment)?;
+    let properties = read_properties(&sent["properties"])?;
     let draft = Draft {
         body: written(&caller, &sent["body"])?,
-        properties: read_properties(&sent["properties"])?,
+        properties: if kept { properties } else { Properties::new() },
         visibility: read_visibility(&sent["visibility"])?,
         commit: None,
     };
@@ -334,8 +341,9 @@ async fn by_ids(From(app): From<App>, caller: Caller, Query(expand): Query<Expan
     }
     let (world, _) = app.enter();
     let found = ids.iter().filter_map(|id| world.state.comment(&caller, id.trim_matches('"')).ok());
+    let properties = expand.has("properties") && world.tuning.properties_by_ids;
     let show = |(key, at): (String, usize)| {
-        world.state.show_comment(&key, &world.state.issues[&key].comments[at], &caller, expand.has("properties"))
+        world.state.show_comment(&key, &world.state.issues[&key].comments[at], &caller, properties)
     };
     Ok(Json(Page::default().bean(found.map(show).collect(), LISTED, LISTED)).into_response())
 }

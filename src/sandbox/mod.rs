@@ -202,6 +202,14 @@ struct Tuning {
     hidden_mail_matches: bool,
     /// Whether a list of comments comes with their properties where that is asked for.
     comment_properties: bool,
+    /// Whether such a list that comes without says that there are none.
+    lists_say_none: bool,
+    /// Whether comments that are asked for by their ids come with their properties.
+    properties_by_ids: bool,
+    /// Whether a list of work comes with its properties.
+    worklog_properties: bool,
+    /// Whether what is made keeps the properties it was made with.
+    keeps_properties: bool,
 }
 
 impl Default for Tuning {
@@ -216,6 +224,10 @@ impl Default for Tuning {
             basic: true,
             hidden_mail_matches: true,
             comment_properties: true,
+            lists_say_none: false,
+            properties_by_ids: true,
+            worklog_properties: true,
+            keeps_properties: true,
         }
     }
 }

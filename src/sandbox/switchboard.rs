@@ -175,6 +175,10 @@ struct Change {
     basic: Option<bool>,
     hidden_mail_matches: Option<bool>,
     comment_properties: Option<bool>,
+    lists_say_none: Option<bool>,
+    properties_by_ids: Option<bool>,
+    worklog_properties: Option<bool>,
+    keeps_properties: Option<bool>,
     client_secret: Option<String>,
     time: Option<TimeTracking>,
     limits: Option<Limits>,
@@ -191,6 +195,10 @@ async fn tune(State(app): State<App>, Json(change): Json<Change>) -> StatusCode 
     tuning.basic = change.basic.unwrap_or(tuning.basic);
     tuning.hidden_mail_matches = change.hidden_mail_matches.unwrap_or(tuning.hidden_mail_matches);
     tuning.comment_properties = change.comment_properties.unwrap_or(tuning.comment_properties);
+    tuning.lists_say_none = change.lists_say_none.unwrap_or(tuning.lists_say_none);
+    tuning.properties_by_ids = change.properties_by_ids.unwrap_or(tuning.properties_by_ids);
+    tuning.worklog_properties = change.worklog_properties.unwrap_or(tuning.worklog_properties);
+    tuning.keeps_properties = change.keeps_properties.unwrap_or(tuning.keeps_properties);
     if let Some(secret) = change.client_secret {
         world.client_secret = secret;
         // What the old secret opened is shut with it.

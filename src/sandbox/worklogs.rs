@@ -232,7 +232,8 @@ async fn list(
     let worklogs = state.issues[&key].worklogs.iter().filter(within).collect();
     // Data Center gives all there are.
     let page = if caller.is_cloud() { page } else { Page::default() };
-    Ok(Json(state.show_worklogs(worklogs, &key, &caller, page, expand.has("properties"))).into_response())
+    let properties = expand.has("properties") && world.tuning.worklog_properties;
+    Ok(Json(state.show_worklogs(worklogs, &key, &caller, page, properties)).into_response())
 }
 
 async fn create(
@@ -244,14 +245,15 @@ async fn create(
     Sent(sent): Sent,
 ) -> Answer {
     let (mut world, now) = app.change();
+    // Data Center has no such field, and passes over what it does not know.
+    let kept = world.tuning.keeps_properties && caller.is_cloud();
     let state = &mut world.state;
     let key = state.open_to(&caller, &issue, Permission::Work)?;
     let draft = Draft {
         comment: read_text(&caller, &sent["comment"])?,
         started: started(&caller, &sent["started"], now)?,
         seconds: spent(state, &sent)?,
-        // Data Center has no such field, and passes over what it does not know.
-        properties: if caller.is_cloud() { read_properties(&sent["properties"])? } else { Properties::new() },
+        properties: if kept { read_properties(&sent["properties"])? } else { Properties::new() },
         notified: !caller.is_cloud() || adjust.notify_users.unwrap_or(true),
         commit: None,
         estimate: adjust.read(state, false)?,
