@@ -97,6 +97,8 @@ impl Hand {
         loop {
             let owner = format!("process {}", std::process::id());
             let (queue, site) = (&self.shared.queue, self.settings.name.clone());
+            // Before anything is claimed: what is found out meanwhile holds for turns that begin later.
+            let read_backs = queue.read_backs(site.clone()).await?;
             let turns = queue.claim_effects(site, owner, actors.away(), TOGETHER, clock::now(), LEASE_MS).await?;
             if turns.is_empty() || *self.ending.borrow() {
                 return Ok(());
@@ -107,6 +109,7 @@ impl Hand {
             for turn in turns {
                 match actors.platform(&turn.actor) {
                     Ok(platform) => {
+                        platform.reads_back(read_backs.clone());
                         let name = names.get(&turn.repository).cloned().unwrap_or_default();
                         begun.push(async move {
                             let actor = turn.actor.clone();
@@ -190,7 +193,11 @@ impl Hand {
                 let note = Some("it was found in Jira".to_owned());
                 (Outcome::Applied { remote_id, note, then: words(effect, &turn) }, After::GoOn)
             }
-            Probe::Absent => (Outcome::Absent, After::GoOn),
+            // What this store never sent needs no mark to be known as undone.
+            Probe::Absent => match platform.may_be_unmarked(deed, turn.since).filter(|_| turn.attempts > 0) {
+                Some(because) => (Outcome::Inconclusive { because: because.to_owned() }, After::GoOn),
+                None => (Outcome::Absent, After::GoOn),
+            },
             Probe::Unsure { because } => (Outcome::Inconclusive { because }, After::GoOn),
             // What cannot be looked at is not proven undone: a person has to look.
             Probe::Stopped(Obstacle::Refused { because }) => (Outcome::Parked { because }, After::GoOn),

@@ -15,7 +15,7 @@ use super::choice::{Choice, choose, named};
 use super::outcome::{Attempt, Doubles, Obstacle, Outcome, Probe, Reach, of_writing};
 use super::platform::{Change, Demand, Issue, Offered, Page, Person, Platform, Remark, Remarks, write_moment};
 use super::wording::{Saying, Source};
-use super::{Kind, Marker, adf, marker, wiki};
+use super::{Kind, Marker, adf, wiki};
 use crate::effect::{Action, Effect};
 use crate::parse::Mode;
 use crate::text::{Untrusted, cut};
@@ -94,7 +94,7 @@ impl Platform {
     /// Sends a prepared effect, once, and waits no longer than `within` for what comes of it.
     pub async fn send(&self, prepared: &Prepared, within: Duration, now: i64) -> Attempt {
         let path: Vec<&str> = ["issue", &prepared.issue_id].into_iter().chain(prepared.what).collect();
-        let exchange = match self.change(prepared.method.clone(), &path, &prepared.body, within, now).await {
+        let exchange = match self.change(prepared.method.clone(), &path, &[], &prepared.body, within, now).await {
             Ok(exchange) => exchange,
             Err(obstacle) => return obstacle.into(),
         };
@@ -112,7 +112,8 @@ impl Platform {
         }
     }
 
-    /// Looks for an effect that was sent at `since` and may have been done.
+    /// Looks for an effect that was sent at `since` and may have been done. That it is absent proves nothing where
+    /// [`Platform::may_be_unmarked`] says so.
     pub async fn probe(&self, deed: &Deed<'_>, marker: &Marker, since: i64, now: i64) -> Probe {
         let probed = match kind(deed) {
             Some(which) => self.marked(deed, which, marker, since, now).await.map(|found| match found.first() {
@@ -131,6 +132,13 @@ impl Platform {
         }
     }
 
+    /// Why an effect that was sent then may be there without a mark that can be found.
+    pub fn may_be_unmarked(&self, deed: &Deed<'_>, sent: i64) -> Option<&'static str> {
+        kind(deed)
+            .filter(|which| self.lost_marks(*which, sent))
+            .map(|_| "it was sent before it was known that the site keeps no properties")
+    }
+
     /// Looks for what was done more than once since then, and deletes all but the first where that is wished.
     ///
     /// Only what the account made itself and nobody has changed is deleted.
@@ -146,7 +154,7 @@ impl Platform {
         let found = self.marked(deed, which, marker, since, now).await.map_err(Blind::into_obstacle)?;
         let mut doubles = Doubles::default();
         for remark in found.into_iter().skip(1) {
-            if delete && is_untouched(&remark) && self.delete(deed.issue, which, &remark.id, now).await.is_ok() {
+            if delete && is_untouched(&remark) && self.delete(deed.issue, which, &remark.id, &[], now).await.is_ok() {
                 doubles.deleted.push(remark.id.clone());
             }
             doubles.younger.push(remark.id);
@@ -156,7 +164,7 @@ impl Platform {
 
     async fn comment(&self, deed: &Deed<'_>, text: &str, marker: &Marker, now: i64) -> Result<Prepared, Obstacle> {
         let issue = self.issue(deed.issue, now).await?;
-        let saying = self.saying(deed, text, None, now).await?;
+        let saying = self.saying(deed, text, self.token(Remarks::Comments, marker).as_deref(), now).await?;
         if saying.text.is_empty() {
             return Err(refused("a comment needs text".to_owned()));
         }
@@ -175,10 +183,8 @@ impl Platform {
         now: i64,
     ) -> Result<Prepared, Obstacle> {
         let issue = self.issue(deed.issue, now).await?;
-        let token = marker.token();
-        // Data Center keeps no property of an entry of work.
-        let token = (self.kind == Kind::DataCenter).then_some(token.as_str());
-        let saying = self.saying(deed, text, token, now).await?;
+        let token = self.token(Remarks::Worklogs { after: 0 }, marker);
+        let saying = self.saying(deed, text, token.as_deref(), now).await?;
         let mut body = json!({ "timeSpent": spent, "started": started });
         if !saying.is_empty() {
             body["comment"] = self.form(&saying);
@@ -248,7 +254,7 @@ impl Platform {
         Ok(Saying::new(text, Source { author, commit, repository: deed.repository, token }))
     }
 
-    fn form(&self, saying: &Saying) -> Value {
+    pub(super) fn form(&self, saying: &Saying) -> Value {
         match self.kind {
             Kind::Cloud => adf::document(saying),
             Kind::DataCenter => Value::String(wiki::markup(saying)),
@@ -266,9 +272,11 @@ impl Platform {
     ) -> Result<Vec<Remark>, Blind> {
         let me = self.myself(now).await?;
         let mut found = Vec::new();
-        for remark in self.listed(deed.issue, which, since, now).await? {
-            let own = remark.author.as_ref().is_some_and(|author| author.is(&me));
-            if own && self.bears(deed.issue, which, &remark, marker, now).await? {
+        let mut own = self.listed(deed.issue, which, since, now).await?;
+        own.retain(|remark| remark.author.as_ref().is_some_and(|author| author.is(&me)));
+        self.with_properties(&mut own, which, now).await?;
+        for remark in own {
+            if self.bears(deed.issue, which, &remark, marker, now).await? {
                 found.push(remark);
             }
         }
@@ -279,7 +287,7 @@ impl Platform {
     }
 
     /// Lists comments back to before a moment, or all work that began when this did; fails where it cannot be had whole.
-    async fn listed(&self, issue: &str, which: Remarks, since: i64, now: i64) -> Result<Vec<Remark>, Blind> {
+    pub(super) async fn listed(&self, issue: &str, which: Remarks, since: i64, now: i64) -> Result<Vec<Remark>, Blind> {
         let mut listed: Vec<Remark> = Vec::new();
         loop {
             let page = self.remarks(issue, which, listed.len(), now).await?;
@@ -293,24 +301,6 @@ impl Platform {
                 () if empty => return Err(Blind::Unproven("the list ended before its end")),
                 () => {}
             }
-        }
-    }
-
-    async fn bears(
-        &self,
-        issue: &str,
-        which: Remarks,
-        remark: &Remark,
-        marker: &Marker,
-        now: i64,
-    ) -> Result<bool, Obstacle> {
-        if self.kind == Kind::DataCenter && which != Remarks::Comments {
-            return Ok(remark.comment.as_str().is_some_and(|text| marker.is_in(text)));
-        }
-        match &remark.properties {
-            Some(properties) => Ok(properties.iter().any(|own| own.key == marker::NAME && marker.is(&own.value))),
-            // Not every version lists them.
-            None => Ok(marker.is(&self.property(issue, which, &remark.id, now).await?)),
         }
     }
 
@@ -334,7 +324,7 @@ impl Platform {
     }
 
     /// Gives the changes back to before a moment; fails where they cannot be had whole.
-    async fn changes_since(&self, issue: &str, since: i64, now: i64) -> Result<Vec<Change>, Blind> {
+    pub(super) async fn changes_since(&self, issue: &str, since: i64, now: i64) -> Result<Vec<Change>, Blind> {
         if self.kind == Kind::DataCenter {
             let page = self.changes(issue, 0, 0, now).await?;
             return match page.items.len() >= page.total {
@@ -367,7 +357,7 @@ pub(super) enum Blind {
 }
 
 impl Blind {
-    fn into_obstacle(self) -> Obstacle {
+    pub(super) fn into_obstacle(self) -> Obstacle {
         match self {
             Blind::Unproven(because) => {
                 Obstacle::Later { reach: Reach::Issue, after: None, because: because.to_owned() }
@@ -412,7 +402,7 @@ fn is_untouched(remark: &Remark) -> bool {
 }
 
 /// What keeps the customer of a service desk from reading a comment.
-fn internal() -> Value {
+pub(super) fn internal() -> Value {
     json!({ "key": "sd.public.comment", "value": { "internal": true } })
 }
 
@@ -462,7 +452,7 @@ pub(super) fn refused(because: String) -> Obstacle {
 }
 
 /// The id of what was made: a text, or a number in places.
-fn id(made: &Value) -> Option<String> {
+pub(super) fn id(made: &Value) -> Option<String> {
     match &made["id"] {
         Value::String(id) if !id.is_empty() => Some(id.clone()),
         Value::Number(id) => Some(id.to_string()),

@@ -8,7 +8,8 @@
 //!
 //! An effect goes another way: [`Platform`] is an account at the site, which prepares it, sends it once (`effect`), and
 //! judges what came of it (`outcome`). What was said takes the form that the site's texts have (`wording`, `adf`, `wiki`),
-//! and bears a mark by which it is found again (`marker`).
+//! and bears a mark by which it is found again (`marker`, `read_back`). What the account is and may do can be asked
+//! (`checkup`), and how marks are kept tried on an issue (`trial`).
 //!
 //! Invariants: every entity that comes in goes out with exactly one verdict. Nothing is given up because of a site's
 //! trouble, nothing is dropped without being counted. Telling twice is harmless, because an entity carries the number
@@ -18,6 +19,7 @@
 pub mod account;
 mod adf;
 mod batch;
+mod checkup;
 mod choice;
 mod cloud;
 #[cfg(test)]
@@ -29,8 +31,10 @@ mod http;
 mod marker;
 mod outcome;
 mod platform;
+mod read_back;
 mod retry;
 mod settings;
+mod trial;
 mod verdict;
 mod wiki;
 mod wording;
@@ -46,6 +50,7 @@ use serde::Deserialize;
 use crate::queue::{Class, Next, Owed, Settled};
 use crate::text::cut;
 use batch::{Envelope, Item, Operation, Packed, Properties, Provider, Request};
+pub use checkup::{Introduced, Right, Seen};
 use cloud::{Call, Gateway};
 use credentials::Secret;
 pub use effect::{Deed, Manner, Prepared};
@@ -55,6 +60,7 @@ pub use platform::{Demand, Hours, Issue, Match, Offered, Opener, Person, Platfor
 pub use retry::backoff;
 use retry::{Circuit, Wish};
 pub use settings::{Executor, Kind, Settings};
+pub use trial::{Left, Moves, Trial};
 use verdict::{Answer, Flaw, Scope, Trouble, Verdict, settled};
 
 /// A client of one site.

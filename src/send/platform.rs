@@ -18,12 +18,14 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::checkup::Introduced;
 use super::credentials::{Pass, Secret};
 use super::http::{Exchange, Http, Patience, SMALL};
 use super::outcome::{Obstacle, Reach, of_reading};
 use super::settings::is_cloud_id;
 use super::verdict::{Answer, Trouble};
 use super::{Error, Kind, Settings};
+use crate::queue::ReadBack;
 
 /// One account at one site.
 pub struct Platform {
@@ -315,9 +317,16 @@ impl Platform {
     }
 
     /// Deletes a comment or an entry of work of the account's own.
-    pub(super) async fn delete(&self, issue: &str, which: Remarks, id: &str, now: i64) -> Result<(), Obstacle> {
-        let request = self.request(Method::DELETE, &["issue", issue, which.path(), id], &[], now).await?;
-        let answer = self.http.send(request.timeout(SMALL), self.pass.base()).await.map_err(Obstacle::from)?;
+    pub(super) async fn delete(
+        &self,
+        issue: &str,
+        which: Remarks,
+        id: &str,
+        query: &[(&str, &str)],
+        now: i64,
+    ) -> Result<(), Obstacle> {
+        let request = self.request(Method::DELETE, &["issue", issue, which.path(), id], query, now).await?;
+        let answer = self.ask(request).await?;
         of_reading(&answer, now).map_or(Ok(()), Err)
     }
 
@@ -347,11 +356,12 @@ impl Platform {
         &self,
         method: Method,
         path: &[&str],
+        query: &[(&str, &str)],
         body: &Value,
         within: Duration,
         now: i64,
     ) -> Result<Exchange, Obstacle> {
-        let request = self.request(method, path, &[], now).await?.json(body);
+        let request = self.request(method, path, query, now).await?.json(body);
         let Patience { begin, end } = PATIENCE;
         let patience = Patience { begin: begin.min(within), end: end.min(within) };
         Ok(self.http.send_once(request, self.pass.base(), patience).await)
@@ -370,7 +380,8 @@ impl Platform {
         }
     }
 
-    async fn ask_who(&self, now: i64) -> Result<Person, Obstacle> {
+    /// Asks who the account is, whether or not that is known.
+    pub async fn introduce(&self, now: i64) -> Result<Introduced, Obstacle> {
         let answer = self.get(&["myself"], &[], now).await.map_err(|obstacle| match obstacle {
             // What is nobody's own is forbidden to nobody but to strangers.
             Obstacle::Halt { because, .. } | Obstacle::Refused { because } => {
@@ -380,19 +391,27 @@ impl Platform {
         })?;
         let person: Person = read(&answer)?;
         self.known().myself = Some(person.clone());
-        Ok(person)
+        Ok(Introduced { person, ahead: date(&answer).map(|date| date - now) })
+    }
+
+    async fn ask_who(&self, now: i64) -> Result<Person, Obstacle> {
+        Ok(self.introduce(now).await?.person)
     }
 
     pub(super) async fn get(&self, path: &[&str], query: &[(&str, &str)], now: i64) -> Result<Answer, Obstacle> {
-        let request = self.request(Method::GET, path, query, now).await?.timeout(SMALL);
-        let answer = self.http.send(request, self.pass.base()).await.map_err(Obstacle::from)?;
+        let answer = self.ask(self.request(Method::GET, path, query, now).await?).await?;
         match of_reading(&answer, now) {
             Some(obstacle) => Err(obstacle),
             None => Ok(answer),
         }
     }
 
-    async fn request(
+    /// Sends what may be sent again.
+    pub(super) async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Answer, Obstacle> {
+        self.http.send(request.timeout(SMALL), self.pass.base()).await.map_err(Obstacle::from)
+    }
+
+    pub(super) async fn request(
         &self,
         method: Method,
         path: &[&str],
@@ -416,7 +435,7 @@ impl Platform {
         Ok(id)
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -480,7 +499,7 @@ impl Person {
 }
 
 impl Remarks {
-    fn path(self) -> &'static str {
+    pub(super) fn path(self) -> &'static str {
         match self {
             Remarks::Comments => "comment",
             Remarks::Worklogs { .. } => "worklog",
@@ -555,7 +574,9 @@ const USUAL: Hours = Hours { per_day: 8.0, days_per_week: 5.0 };
 
 /// What was learnt on the way.
 #[derive(Default)]
-struct Known {
+pub(super) struct Known {
+    /// How marks are found again here.
+    pub read_backs: Vec<ReadBack>,
     cloud_id: Option<String>,
     myself: Option<Person>,
     hours: Option<(Hours, i64)>,
@@ -675,7 +696,7 @@ fn names(values: &Value) -> Vec<String> {
     values.as_array().into_iter().flatten().filter_map(name).collect()
 }
 
-fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, Obstacle> {
+pub(super) fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, Obstacle> {
     Ok(answer.json::<T>()?)
 }
 

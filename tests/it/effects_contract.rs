@@ -1,14 +1,16 @@
 //! Effects as they are sent, held against Jira's own descriptions of Cloud and of Data Center.
 //!
-//! The description of Cloud lacks the changelog, so there a transition is not looked for. That of Data Center has the value
-//! of a property as a string; the real one takes and gives any JSON, as the documentation of internal comments shows, so
-//! that is put right before it is used.
+//! The description of Cloud lacks the changelog, so there a transition is not looked for. It lacks the list of comments by
+//! their ids too; that is put in as its documentation has it, with comments as the description has them. That of Data
+//! Center has the value of a property as a string; the real one takes and gives any JSON, as the documentation of internal
+//! comments shows, so that is put right before it is used.
 
 use std::path::Path;
 use std::time::Duration;
 
 use git_jira_agent::effect::{Action, Effect};
 use git_jira_agent::git::Ident;
+use git_jira_agent::queue::{Marked, ReadBack};
 use git_jira_agent::send::{Attempt, Deed, Doubles, Manner, Marker, Platform, Probe, Settings};
 use serde_json::{Value, json};
 
@@ -31,14 +33,35 @@ fn platform(world: &World, prism: &Prism, of_kind: &str) -> Platform {
     Platform::new(&settings, Some(&world.folder)).unwrap()
 }
 
-/// Writes a description of Data Center in which a property has any value, and gives its path.
-fn with_any_property(world: &World) -> Option<String> {
-    let given = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/specs/jira-data-center-v2.openapi.json");
+/// Writes a description with what it lacks or has wrong put right, and gives its path.
+fn corrected(world: &World, name: &str, correct: impl Fn(&mut Value)) -> Option<String> {
+    let given = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/specs").join(name);
     let mut description: Value = serde_json::from_slice(&std::fs::read(given).ok()?).unwrap();
-    description["components"]["schemas"]["EntityPropertyBean"]["properties"]["value"] = json!({});
+    correct(&mut description);
     let path = world.folder.join("description.json");
     std::fs::write(&path, description.to_string()).unwrap();
     Some(path.to_str().unwrap().to_owned())
+}
+
+/// A property has any value.
+fn any_property(description: &mut Value) {
+    description["components"]["schemas"]["EntityPropertyBean"]["properties"]["value"] = json!({});
+}
+
+/// Comments can be had by their ids.
+fn comments_by_ids(description: &mut Value) {
+    let ids =
+        json!({ "type": "array", "items": { "type": "integer", "format": "int64" }, "minItems": 1, "maxItems": 1000 });
+    let asked =
+        json!({ "type": "object", "required": ["ids"], "additionalProperties": false, "properties": { "ids": ids } });
+    let comments = json!({ "type": "array", "items": { "$ref": "#/components/schemas/Comment" } });
+    let answer = json!({ "type": "object", "required": ["values"], "properties": { "values": comments } });
+    let content = |schema: Value| json!({ "application/json": { "schema": schema } });
+    description["paths"]["/rest/api/3/comment/list"] = json!({ "post": {
+        "parameters": [{ "name": "expand", "in": "query", "schema": { "type": "string" } }],
+        "requestBody": { "required": true, "content": content(asked) },
+        "responses": { "200": { "description": "the comments", "content": content(answer) } },
+    } });
 }
 
 fn now() -> i64 {
@@ -81,8 +104,10 @@ impl Bench<'_> {
 
     async fn check_all(&self, history: bool) {
         let text = "it \"works\" {code}[~ann]{code} \\ \u{1f980} <b>&\n\nh1. x\u{202e}".to_owned();
+        self.tell("settings", &json!({ "paced": false }));
         self.platform.myself(now()).await.unwrap();
         self.platform.person("ann@example.org", now()).await.unwrap();
+        self.try_all(history).await;
         self.check(Action::Comment { text: text.clone() }, true).await;
         for comment in [String::new(), text.clone()] {
             let spent = "1w 1.5d 20m".parse().unwrap();
@@ -91,10 +116,33 @@ impl Bench<'_> {
         self.tell("projects", &json!({ "key": "ABC", "type": "service_desk" }));
         self.tell("settings", &json!({ "comment_properties": false }));
         self.check(Action::Comment { text: "inside".to_owned() }, true).await;
+        self.platform.reads_back(self.try_all(false).await);
+        self.check(Action::Comment { text: "found another way".to_owned() }, true).await;
         let go = |name: &str| Action::Transition { name: name.to_owned(), comment: text.clone() };
         self.check(go("start-progress"), history).await;
         // The history then says of the resolution that it was null, which no description allows.
         self.check(go("resolve"), false).await;
+    }
+
+    /// Asks what doctor asks, tries how marks are kept, and gives what was found out.
+    async fn try_all(&self, history: bool) -> Vec<ReadBack> {
+        self.platform.introduce(now()).await.unwrap();
+        for keys in [&[][..], &["ABC".to_owned(), "NO".to_owned()]] {
+            assert_eq!(self.platform.projects(keys, now()).await.unwrap()[0].key, "ABC");
+        }
+        assert_eq!(self.platform.lacks("ABC", now()).await.unwrap(), []);
+        let issue = self.platform.issue("ABC-1", now()).await.unwrap();
+        if history {
+            self.platform.moves(&issue, now()).await.unwrap();
+        }
+        let mut found = Vec::new();
+        for what in [Marked::Comment, Marked::Worklog] {
+            let trial = self.platform.try_marks(&issue, what, now()).await;
+            let (site, way) = ("a".to_owned(), trial.way());
+            assert!(trial.left.is_none() && way.is_some(), "{trial:?}\n{}", self.prism.complaints().join("\n"));
+            found.extend(way.map(|way| ReadBack { site, what, way, since: 0 }));
+        }
+        found
     }
 
     fn tell(&self, what: &str, body: &Value) {
@@ -113,7 +161,9 @@ impl Bench<'_> {
 #[tokio::test]
 async fn f1_f2_f3_f4_what_is_sent_to_cloud_is_as_jira_describes_it() {
     let world = world();
-    let Some(prism) = Prism::with(&world, "jira-cloud-platform-v3.openapi.json") else { return };
+    let corrected = corrected(&world, "jira-cloud-platform-v3.openapi.json", comments_by_ids);
+    let Some(description) = corrected else { return };
+    let Some(prism) = Prism::with(&world, &description) else { return };
     let kind = "client_id = 'x'\ncredential = 'x'\n[account]\nemail = 'agent@example.org'\ncredential = 'token'";
     let bench = Bench { world: &world, prism: &prism, platform: platform(&world, &prism, kind) };
     bench.check_all(false).await;
@@ -123,7 +173,8 @@ async fn f1_f2_f3_f4_what_is_sent_to_cloud_is_as_jira_describes_it() {
 #[tokio::test]
 async fn f1_f2_f3_f4_what_is_sent_to_data_center_is_as_jira_describes_it() {
     let world = world();
-    let Some(description) = with_any_property(&world) else { return };
+    let corrected = corrected(&world, "jira-data-center-v2.openapi.json", any_property);
+    let Some(description) = corrected else { return };
     let Some(prism) = Prism::with(&world, &description) else { return };
     let kind = "kind = 'data-center'\n[account]\ncredential = 'token'";
     let bench = Bench { world: &world, prism: &prism, platform: platform(&world, &prism, kind) };

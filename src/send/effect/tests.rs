@@ -1,5 +1,7 @@
 //! Effects against a Jira that keeps state, on Cloud and on Data Center.
 
+mod read_back;
+
 use std::time::Duration;
 
 use crate::clock;
