@@ -1,5 +1,8 @@
 //! `agent doctor`: what would stop an event on this machine, with the cure.
 
+mod site;
+mod trial;
+
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -11,7 +14,6 @@ use crate::config::{Config, Places};
 use crate::git::Repository;
 use crate::host::{self, Hindrance, Owner};
 use crate::queue;
-use crate::send::Jira;
 use crate::text::Untrusted;
 
 #[derive(clap::Args)]
@@ -21,6 +23,15 @@ pub struct Arguments {
     /// Ask nothing of Jira
     #[arg(long)]
     offline: bool,
+    /// Find out on this issue how its site keeps the marks of what was done: writes to it, and deletes that again
+    #[arg(long, value_name = "ISSUE", conflicts_with_all = ["repositories", "offline"])]
+    write_probe: Option<String>,
+    /// The site of that issue, where there are several
+    #[arg(long, requires = "write_probe")]
+    site: Option<String>,
+    /// Write to the issue without asking
+    #[arg(long, requires = "write_probe")]
+    yes: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -36,7 +47,10 @@ struct Finding {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode> {
-    let findings = look(arguments, context);
+    let findings = match &arguments.write_probe {
+        Some(issue) => trial::run(issue, arguments, context)?,
+        None => look(arguments, context),
+    };
     if arguments.json {
         show::json(&findings)?;
     } else {
@@ -68,7 +82,7 @@ fn look(arguments: &Arguments, context: &Context) -> Vec<Finding> {
     findings.extend(spool(&places));
     findings
         .extend(super::login::refused(&places).into_iter().map(|what| bad(what, "`agent login`, by whoever it is")));
-    findings.extend(sites(&config, context, arguments.offline));
+    findings.extend(site::look(&config, &places, context, arguments.offline));
     let here = host::find_git_dir(Path::new(".")).ok().filter(|_| arguments.repositories.is_empty());
     for path in arguments.repositories.iter().chain(&here) {
         findings.extend(repository(path, &config));
@@ -128,38 +142,6 @@ fn spool(places: &Places) -> Vec<Finding> {
             "the daemon makes it when it starts; without it events are lost to the hook while the daemon is down, and found again by comparing refs",
         )],
     }
-}
-
-fn sites(config: &Config, context: &Context, offline: bool) -> Vec<Finding> {
-    if config.site.is_empty() {
-        return vec![bad("no Jira is linked".to_owned(), "agent link")];
-    }
-    let credentials = context.environment.credentials_directory.as_deref();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let mut findings = Vec::new();
-    for site in &config.site {
-        let jira = match Jira::new(site, credentials, "doctor") {
-            Ok(jira) => jira,
-            Err(error) => {
-                findings
-                    .push(bad(format!("site {}: {error}", site.name), "`agent link` again, or mend the file it names"));
-                continue;
-            }
-        };
-        let Ok(runtime) = &runtime else { continue };
-        if offline {
-            findings.push(good(format!("site {}: its secret can be read", site.name)));
-            continue;
-        }
-        findings.push(match runtime.block_on(jira.try_out()) {
-            Ok(tried) => good(format!(
-                "site {} answers (cloud id {}) and takes development information",
-                site.name, tried.cloud_id
-            )),
-            Err(error) => bad(format!("site {}: {error}", site.name), "what is owed to it waits; nothing is lost"),
-        });
-    }
-    findings
 }
 
 fn repository(path: &Path, config: &Config) -> Vec<Finding> {
