@@ -1,20 +1,26 @@
-//! `agent link`: which Jira, which credential; both are tried before they are saved.
+//! `agent link`: which Jira, which credential, which account; all are tried before they are saved.
 //!
 //! On a terminal it asks for what was not given. Secrets come from a prompt, a file or standard
 //! input, never from the command line. The configuration is edited, not rewritten: comments and
-//! order stay.
+//! order stay. A site that is there already keeps what is not given anew, so an account can be
+//! added to it later, or a secret replaced.
 
-use std::fs::{self, OpenOptions};
-use std::io::{IsTerminal, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+mod ask;
+mod edit;
+mod secret;
+
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
-
 use super::{Context, show};
+use crate::clock;
 use crate::config::{Config, SYSTEM};
-use crate::send::{self, Jira};
+use crate::send::{self, Executor, Introduced, Jira, Kind, Obstacle, Platform, Reach};
+use crate::text::Untrusted;
+use ask::Ask;
+use edit::{Edit, account_section, set};
+use secret::{Given, Secret, Service};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -23,6 +29,9 @@ pub struct Arguments {
     /// What to call the site; default: the first part of its host name
     #[arg(long)]
     name: Option<String>,
+    /// Which Jira it is; default: what it was, else cloud
+    #[arg(long, value_parser = ["cloud", "data-center"])]
+    kind: Option<String>,
     /// The client id of the OAuth credential made in Jira
     #[arg(long)]
     client_id: Option<String>,
@@ -32,6 +41,21 @@ pub struct Arguments {
     /// Read the client secret from standard input
     #[arg(long, conflicts_with = "secret_file")]
     secret_stdin: bool,
+    /// The mail address of the account that carries out commands (Jira Cloud)
+    #[arg(long, value_name = "MAIL")]
+    account_email: Option<String>,
+    /// A file with that account's API token, or on Data Center its personal access token; it is copied
+    #[arg(long, value_name = "FILE")]
+    account_token_file: Option<PathBuf>,
+    /// Read the account's token from standard input
+    #[arg(long, conflicts_with_all = ["account_token_file", "secret_stdin"])]
+    account_token_stdin: bool,
+    /// The account's API token is limited by scopes; default: found out
+    #[arg(long)]
+    account_scoped: bool,
+    /// Who carries out the commands of commit messages; default: what it was
+    #[arg(long, value_parser = ["jira", "agent", "off"])]
+    executor: Option<String>,
     /// The folder of repositories to link to the site
     #[arg(long, value_name = "FOLDER")]
     root: Option<PathBuf>,
@@ -61,233 +85,345 @@ pub struct Arguments {
 pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<ExitCode> {
     let path = context.config_path();
     let service = Service::find(&path)?;
-    let mut ask = Ask { terminal: std::io::stdin().is_terminal() && std::io::stderr().is_terminal() };
-    let url = ask.or_given(arguments.url.clone(), "address of the site (https://….atlassian.net)")?;
-    let url = url.trim_end_matches('/').to_owned();
-    let name = arguments.name.clone().unwrap_or_else(|| first_label(&url));
-    if arguments.client_id.is_none() && ask.terminal {
-        show::note("In Jira: Settings -> Apps -> OAuth credentials -> Create; tick Development information.");
-    }
-    let client_id = ask.or_given(arguments.client_id.clone(), "client id")?;
-    let secret = secret(&arguments, &mut ask)?;
+    let text = if path.exists() { fs::read_to_string(&path)? } else { String::new() };
+    // Let the file be in order first: what is wrong with it is told with its line.
+    let before = Config::parse(&text, &path)?;
+    let ask = Ask::new();
+    let site = Site::wished(&arguments, &before, &ask)?;
     let root = match arguments.root.clone() {
-        None if ask.terminal => ask.optional("folder with your repositories (empty: later)")?.map(PathBuf::from),
+        None if ask.terminal && site.is_new => {
+            ask.optional("folder with your repositories (empty: later)")?.map(PathBuf::from)
+        }
         root => root,
     };
-    let site = Site { name, url, client_id, arguments: &arguments };
-    let secret_path = save_secret(&path, &site.name, &secret, service.as_ref())?;
-    let text = site.written(&path, &secret_path, root.as_deref())?;
-    let config = Config::parse(&text, &path)?;
-    let settings = config.site.iter().find(|found| found.name == site.name).expect("it was just written");
-    if !arguments.untried {
-        try_out(settings, context)?;
-    }
-    save(&path, &text)?;
-    secret_path.keep()?;
-    said(&site, &path, root.as_deref());
+    let keep = |name: &str, secret: &Option<String>| {
+        secret.as_ref().map(|secret| secret::save(&path, name, secret, service.as_ref())).transpose()
+    };
+    let secret = keep(&site.name, &site.secret)?;
+    let token = keep(&format!("{}.account", site.name), &site.account.as_ref().and_then(|one| one.token.clone()))?;
+    let [at, token_at] = [&secret, &token].map(|one| one.as_ref().map(|secret| secret.path.as_path()));
+    let written = |scoped| site.written(&text, &path, at, token_at, scoped, root.as_deref());
+    let text = tried(&site, &written, &path, context)?;
+    edit::save(&path, &text)?;
+    [secret, token].into_iter().flatten().for_each(Secret::keep);
+    said(&site, &Config::parse(&text, &path)?, &path, root.as_deref());
     Ok(ExitCode::SUCCESS)
 }
 
 /// Adds an account to a configuration file and gives what it then says.
 pub fn add_account(path: &Path, name: &str, root: &Path, site: Option<&str>) -> anyhow::Result<Config> {
-    let mut document: DocumentMut = fs::read_to_string(path)?.parse()?;
-    account(&mut document, name, root, site)?;
-    let text = document.to_string();
-    let config = Config::parse(&text, path)?;
-    save(path, &text)?;
+    let mut edit = Edit::of(&fs::read_to_string(path)?)?;
+    edit.account(name, root, site)?;
+    let config = Config::parse(&edit.text(), path)?;
+    edit::save(path, &edit.text())?;
     Ok(config)
 }
 
+/// A site as a person wants it; what is `None` stays as it is.
 struct Site<'a> {
+    arguments: &'a Arguments,
     name: String,
     url: String,
-    client_id: String,
-    arguments: &'a Arguments,
+    kind: Kind,
+    is_new: bool,
+    /// Whether it is reached in another way than before.
+    moved: bool,
+    client_id: Option<String>,
+    secret: Option<String>,
+    account: Option<Actor>,
+    executor: Option<String>,
 }
 
-impl Site<'_> {
+/// Who is to carry out commands.
+struct Actor {
+    email: Option<String>,
+    token: Option<String>,
+    scoped: bool,
+}
+
+impl<'a> Site<'a> {
+    fn wished(arguments: &'a Arguments, before: &Config, ask: &Ask) -> anyhow::Result<Site<'a>> {
+        let called = |name: &str| before.site.iter().find(|site| site.name == name);
+        let meant = match (&arguments.name, &before.site[..]) {
+            (Some(name), _) => called(name),
+            (None, [only]) if arguments.url.is_none() && arguments.is_about_account() => Some(only),
+            _ => None,
+        };
+        let url = arguments.url.clone().or_else(|| meant.map(|site| site.url.clone()));
+        let url = ask.or_given(url, "address of the site (https://….atlassian.net)")?;
+        let url = url.trim_end_matches('/').to_owned();
+        let same = meant.or_else(|| before.site.iter().find(|site| site.url == url)).map(|site| site.name.clone());
+        let taken = |label: &str| called(label).map(|site| site.url.clone());
+        let name = match (arguments.name.clone().or(same), first_label(&url)) {
+            (Some(name), _) => name,
+            (None, label) => match taken(&label) {
+                Some(other) => anyhow::bail!("site {label} is at {other}: --name says what to call this one"),
+                None => label,
+            },
+        };
+        anyhow::ensure!(!name.contains('/') && !name.starts_with('.'), "a site cannot be called {name}: give --name");
+        let known = called(&name);
+        let kind = arguments.kind(known, &url, ask)?;
+        let mut site = Site {
+            arguments,
+            is_new: known.is_none(),
+            moved: known.is_some_and(|site| site.url != url || site.kind != kind) || arguments.is_about_the_way(),
+            client_id: None,
+            secret: None,
+            account: None,
+            executor: arguments.executor.clone(),
+            name,
+            url,
+            kind,
+        };
+        if kind == Kind::Cloud {
+            site.ask_credential(known, ask)?;
+        } else {
+            let off = arguments.client_id.is_some() || arguments.oauth_secret().is_given();
+            anyhow::ensure!(
+                !off,
+                "--client-id and its secret are for Jira Cloud: a data-center takes an account's token"
+            );
+            show::note(
+                "Jira Data Center shows no commits in its Development panel yet; commands are carried out there.",
+            );
+        }
+        site.ask_account(known, ask)?;
+        Ok(site)
+    }
+
+    fn ask_credential(&mut self, known: Option<&send::Settings>, ask: &Ask) -> anyhow::Result<()> {
+        let (arguments, known) = (self.arguments, known.filter(|site| site.client_id.is_some()));
+        if known.is_none() && arguments.client_id.is_none() && ask.terminal {
+            show::note("In Jira: Settings -> Apps -> OAuth credentials -> Create; tick Development information.");
+        }
+        self.client_id = match (&arguments.client_id, known) {
+            (None, Some(_)) => None,
+            (given, _) => Some(ask.or_given(given.clone(), "client id")?),
+        };
+        let given = arguments.oauth_secret();
+        // A new id has a new secret; and whoever brings an account was not asked for one.
+        let stays = known.is_some() && arguments.client_id.is_none();
+        if !(stays && arguments.is_about_account() && !given.is_given()) {
+            self.secret = given.read(stays, ask)?;
+        }
+        Ok(())
+    }
+
+    fn ask_account(&mut self, known: Option<&send::Settings>, ask: &Ask) -> anyhow::Result<()> {
+        let (arguments, acts) = (self.arguments, known.and_then(|site| site.account.as_ref()));
+        let mut email = arguments.account_email.clone();
+        match self.kind {
+            Kind::Cloud if !arguments.is_about_account() => {
+                if acts.is_some() || !ask.terminal {
+                    return Ok(());
+                }
+                show::note("An account of its own lets the agent carry out Smart Commits for whoever pushed.");
+                email = ask.optional("mail address of that account (empty: none)")?;
+                if email.is_none() {
+                    return Ok(());
+                }
+            }
+            Kind::Cloud if acts.is_none() => email = Some(ask.or_given(email, "mail address of the account")?),
+            _ => {}
+        }
+        let given = arguments.token();
+        if ask.terminal && !given.is_given() {
+            show::note(match self.kind {
+                Kind::Cloud => "As that account: id.atlassian.com -> Security -> API tokens -> Create API token.",
+                Kind::DataCenter => "As that account: Profile -> Personal Access Tokens -> Create token.",
+            });
+        }
+        let token = given.read(acts.is_some(), ask)?;
+        let scoped = arguments.account_scoped || (token.is_none() && acts.is_some_and(|account| account.scoped));
+        if token.is_some() || email.is_some() || arguments.account_scoped {
+            self.account = Some(Actor { email, token, scoped });
+        }
+        let acting = known.is_some_and(|site| site.executor == Executor::Agent);
+        if self.executor.is_none() && self.account.is_some() && !acting {
+            let agrees = match self.kind {
+                // Nobody else could.
+                Kind::DataCenter => self.is_new,
+                Kind::Cloud => {
+                    ask.terminal && ask.agrees("is the agent to carry out commands with it, and not Jira?")?
+                }
+            };
+            self.executor = agrees.then(|| "agent".to_owned());
+        }
+        Ok(())
+    }
+
     /// The text of the configuration with this site in it.
-    fn written(&self, path: &Path, secret: &Secret, root: Option<&Path>) -> anyhow::Result<String> {
-        let text = if path.exists() { fs::read_to_string(path)? } else { String::new() };
-        // Let the file be in order first: what is wrong with it is told with its line.
-        Config::parse(&text, path)?;
-        let mut document: DocumentMut = text.parse()?;
-        let sites = tables(&mut document, "site")?;
-        let known = sites.iter().position(|table| table.get("name").and_then(Item::as_str) == Some(&self.name));
-        let at = known.unwrap_or_else(|| {
-            sites.push(Table::new());
-            sites.len() - 1
-        });
-        self.fill(sites.get_mut(at).expect("found or pushed"), secret);
+    fn written(
+        &self,
+        before: &str,
+        path: &Path,
+        secret: Option<&Path>,
+        token: Option<&Path>,
+        scoped: bool,
+        root: Option<&Path>,
+    ) -> anyhow::Result<String> {
+        let mut edit = Edit::of(before)?;
+        let table = edit.site(&self.name)?;
+        set(table, "url", &self.url);
+        match self.kind {
+            Kind::DataCenter => set(table, "kind", "data-center"),
+            Kind::Cloud if table.get("kind").is_some_and(|kind| kind.as_str() == Some("data-center")) => {
+                drop(table.remove("kind"));
+            }
+            Kind::Cloud => {}
+        }
+        let arguments = self.arguments;
+        let given = [
+            ("client_id", self.client_id.clone()),
+            ("executor", self.executor.clone()),
+            ("api_url", arguments.api_url.clone()),
+            ("auth_url", arguments.auth_url.clone()),
+            ("proxy", arguments.proxy.clone()),
+            ("ca_file", arguments.ca_file.as_ref().map(|file| file.display().to_string())),
+        ];
+        given.into_iter().filter_map(|(key, text)| Some((key, text?))).for_each(|(key, text)| set(table, key, text));
+        put_secret(table, secret);
+        if !arguments.projects.is_empty() {
+            let keys = arguments.projects.iter().map(|key| key.trim().to_uppercase());
+            set(table, "projects", keys.collect::<toml_edit::Array>());
+        }
+        if let Some(Actor { email, .. }) = &self.account {
+            let section = account_section(table)?;
+            if let Some(email) = email {
+                set(section, "email", email);
+            }
+            put_secret(section, token);
+            match scoped {
+                true => set(section, "scoped", true),
+                false => drop(section.remove("scoped")),
+            }
+        }
         if let Some(root) = root {
             let root = fs::canonicalize(root).map_err(|error| anyhow::anyhow!("{}: {error}", root.display()))?;
             let named =
                 || root.file_name().map_or_else(|| "main".to_owned(), |name| name.to_string_lossy().into_owned());
-            account(&mut document, &self.arguments.account.clone().unwrap_or_else(named), &root, Some(&self.name))?;
+            edit.account(&arguments.account.clone().unwrap_or_else(named), &root, Some(&self.name))?;
         }
-        Ok(document.to_string())
+        Config::parse(&edit.text(), path)?;
+        Ok(edit.text())
+    }
+}
+
+impl Arguments {
+    fn is_about_account(&self) -> bool {
+        self.account_email.is_some() || self.token().is_given() || self.account_scoped
     }
 
-    fn fill(&self, table: &mut Table, secret: &Secret) {
-        let mut set = |key: &str, text: &str| table[key] = value(text);
-        set("name", &self.name);
-        set("url", &self.url);
-        set("client_id", &self.client_id);
-        set("secret_file", &secret.path.display().to_string());
-        let given = [
-            ("api_url", self.arguments.api_url.clone()),
-            ("auth_url", self.arguments.auth_url.clone()),
-            ("proxy", self.arguments.proxy.clone()),
-            ("ca_file", self.arguments.ca_file.as_ref().map(|file| file.display().to_string())),
-        ];
-        given.iter().for_each(|(key, text)| {
-            if let Some(text) = text {
-                set(key, text);
+    fn is_about_the_way(&self) -> bool {
+        self.ca_file.is_some() || [&self.api_url, &self.auth_url, &self.proxy].iter().any(|given| given.is_some())
+    }
+
+    fn oauth_secret(&self) -> Given<'_> {
+        let flags = "--secret-file or --secret-stdin";
+        Given { what: "client secret", file: self.secret_file.as_deref(), stdin: self.secret_stdin, flags }
+    }
+
+    fn token(&self) -> Given<'_> {
+        let (file, stdin) = (self.account_token_file.as_deref(), self.account_token_stdin);
+        Given { what: "account's token", file, stdin, flags: "--account-token-file or --account-token-stdin" }
+    }
+
+    /// Which Jira it is: what was said, else what it was, else what its address tells or a person knows.
+    fn kind(&self, known: Option<&send::Settings>, url: &str, ask: &Ask) -> anyhow::Result<Kind> {
+        let kind = match (&self.kind, known) {
+            (Some(kind), _) => kind.clone(),
+            (None, Some(site)) => return Ok(site.kind),
+            (None, None) if url.ends_with(".atlassian.net") || !ask.terminal || self.client_id.is_some() => {
+                return Ok(Kind::Cloud);
             }
-        });
-        if !self.arguments.projects.is_empty() {
-            table["projects"] = value(
-                self.arguments.projects.iter().map(|key| key.trim().to_uppercase()).collect::<toml_edit::Array>(),
-            );
+            (None, None) => ask.optional("cloud or data-center? [cloud]")?.unwrap_or_else(|| "cloud".to_owned()),
+        };
+        match kind.to_lowercase().as_str() {
+            "cloud" => Ok(Kind::Cloud),
+            "data-center" => Ok(Kind::DataCenter),
+            other => anyhow::bail!("there is no kind of Jira called {other}: cloud or data-center"),
         }
     }
 }
 
-fn account(document: &mut DocumentMut, name: &str, root: &Path, site: Option<&str>) -> anyhow::Result<()> {
-    let accounts = tables(document, "account")?;
-    let text = root.display().to_string();
-    if accounts.iter().any(|table| table.get("root").and_then(Item::as_str) == Some(&text)) {
-        return Ok(());
+/// Says where a secret is, in place of whatever said so before.
+fn put_secret(table: &mut dyn toml_edit::TableLike, secret: Option<&Path>) {
+    if let Some(path) = secret {
+        table.remove("credential");
+        set(table, "secret_file", path.display().to_string());
     }
-    let mut table = Table::new();
-    table["name"] = value(name);
-    table["root"] = value(text);
-    if let Some(site) = site {
-        table["site"] = value(site);
-    }
-    accounts.push(table);
-    Ok(())
 }
 
-fn tables<'a>(document: &'a mut DocumentMut, name: &str) -> anyhow::Result<&'a mut ArrayOfTables> {
-    let item = document.entry(name).or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
-    item.as_array_of_tables_mut().ok_or_else(|| anyhow::anyhow!("`{name}` in the configuration is no [[{name}]]"))
-}
-
-/// Tries the credential against Jira and says what it found.
-fn try_out(settings: &send::Settings, context: &Context) -> anyhow::Result<()> {
-    let jira = Jira::new(settings, context.environment.credentials_directory.as_deref(), "trial")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let tried = runtime.block_on(jira.try_out()).map_err(|error| {
-        anyhow::Error::new(error).context("nothing was saved: the site could not be reached with this credential")
-    })?;
-    show::line(format_args!("{} answers, its cloud id is {}", settings.url, tried.cloud_id));
-    show::line("the credential may write development information");
-    Ok(())
-}
-
-fn secret(arguments: &Arguments, ask: &mut Ask) -> anyhow::Result<String> {
-    let secret = match &arguments.secret_file {
-        Some(file) => fs::read_to_string(file).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?,
-        None if arguments.secret_stdin => {
-            let mut text = String::new();
-            std::io::stdin().lock().take(1 << 16).read_to_string(&mut text)?;
-            text
-        }
-        None => ask.secret("client secret (not shown)")?,
+/// Tries what is new against Jira, says what it found, and gives the text that does.
+fn tried(
+    site: &Site<'_>,
+    written: &dyn Fn(bool) -> anyhow::Result<String>,
+    path: &Path,
+    context: &Context,
+) -> anyhow::Result<String> {
+    let settings = |text: &str| -> anyhow::Result<send::Settings> {
+        let found = Config::parse(text, path)?.site.into_iter().find(|found| found.name == site.name);
+        Ok(found.expect("it was just written"))
     };
-    let secret = secret.trim().to_owned();
-    anyhow::ensure!(!secret.is_empty(), "the client secret is empty");
-    Ok(secret)
-}
-
-/// The user that the system's daemon runs as.
-struct Service(nix::unistd::User);
-
-impl Service {
-    /// The service's user, where the configuration is the system's and we may give files away.
-    fn find(config: &Path) -> anyhow::Result<Option<Service>> {
-        if config != Path::new(SYSTEM) || !rustix::process::geteuid().is_root() {
-            return Ok(None);
+    let text = written(site.account.as_ref().is_some_and(|account| account.scoped))?;
+    let settled = settings(&text)?;
+    if site.arguments.untried {
+        return Ok(text);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let credentials = context.environment.credentials_directory.as_deref();
+    if site.kind == Kind::Cloud && (site.client_id.is_some() || site.secret.is_some() || site.moved) {
+        let jira = Jira::new(&settled, credentials, "trial")?;
+        let tried = runtime.block_on(jira.try_out()).map_err(|error| {
+            anyhow::Error::new(error).context("nothing was saved: the site could not be reached with this credential")
+        })?;
+        show::line(format_args!("{} answers, its cloud id is {}", site.url, tried.cloud_id));
+        show::line("the credential may write development information");
+    }
+    let Some(account) = settled.account.filter(|_| site.account.is_some() || site.moved) else { return Ok(text) };
+    let introduced = |text: &str| -> anyhow::Result<Result<Introduced, Obstacle>> {
+        let platform = Platform::new(&settings(text)?, credentials)?;
+        Ok(runtime.block_on(platform.introduce(clock::now())))
+    };
+    let (found, text) = match introduced(&text)? {
+        // Nothing about a token shows whether it has scopes; only where it is taken does.
+        Err(Obstacle::Halt { reach: Reach::Account, because })
+            if site.account.is_some() && site.kind == Kind::Cloud && !account.scoped =>
+        {
+            let text = written(true)?;
+            (introduced(&text)?.map_err(|_| because), text)
         }
-        match nix::unistd::User::from_name("git-jira-agent")? {
-            Some(user) => Ok(Some(Service(user))),
-            None => anyhow::bail!(
-                "there is no user git-jira-agent yet: put packaging/sysusers.d into /etc/sysusers.d and run systemd-sysusers"
-            ),
-        }
-    }
-
-    /// Gives the service the secret, and the way to it, and nobody else.
-    fn may_read(&self, folder: &Path, secret: &Path) -> std::io::Result<()> {
-        let (uid, gid) = (self.0.uid.as_raw(), self.0.gid.as_raw());
-        std::os::unix::fs::chown(secret, Some(uid), Some(gid))?;
-        std::os::unix::fs::chown(folder, None, Some(gid))?;
-        fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o750))
-    }
+        found => (found.map_err(|obstacle| obstacle.because().to_owned()), text),
+    };
+    let introduced = found.map_err(|because| {
+        anyhow::anyhow!(because).context("nothing was saved: Jira does not let the account in with this token")
+    })?;
+    show::line(format_args!("the account is {} in Jira", Untrusted::text(&introduced.person.shown())));
+    Ok(text)
 }
 
-/// A secret on disk, readable by its owner alone; it goes away again unless it is kept.
-struct Secret {
-    path: PathBuf,
-    before: Option<Vec<u8>>,
-    keep: bool,
-}
-
-fn save_secret(config: &Path, name: &str, secret: &str, service: Option<&Service>) -> anyhow::Result<Secret> {
-    let folder = config.parent().unwrap_or(Path::new("/")).join("credentials");
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    let path = folder.join(name);
-    let before = fs::read(&path).ok();
-    let mut file = tempfile::Builder::new().prefix(".secret").tempfile_in(&folder)?;
-    writeln!(file, "{secret}")?;
-    if let Some(service) = service {
-        service.may_read(&folder, file.path())?;
-    }
-    file.as_file().sync_all()?;
-    file.persist(&path)?;
-    Ok(Secret { path, before, keep: false })
-}
-
-impl Secret {
-    fn keep(mut self) -> std::io::Result<()> {
-        self.keep = true;
-        Ok(())
-    }
-}
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        if !self.keep {
-            let _ = match &self.before {
-                Some(bytes) => fs::write(&self.path, bytes),
-                None => fs::remove_file(&self.path),
-            };
-        }
-    }
-}
-
-/// Replaces the configuration in one step; hooks of every user read it.
-fn save(path: &Path, text: &str) -> anyhow::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder)?;
-    let mode = fs::metadata(path).map_or(0o644, |meta| std::os::unix::fs::MetadataExt::mode(&meta) & 0o777);
-    let temporary = folder.join(format!(".config.toml.{}", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    Ok(())
-}
-
-fn said(site: &Site<'_>, path: &Path, root: Option<&Path>) {
+fn said(site: &Site<'_>, config: &Config, path: &Path, root: Option<&Path>) {
     show::line(format_args!("site {} is saved in {}", site.name, path.display()));
+    let settings = config.site.iter().find(|found| found.name == site.name);
+    if settings.is_some_and(|settings| settings.account.is_some()) {
+        let acting = settings.is_some_and(|settings| settings.executor == Executor::Agent);
+        if !acting {
+            show::line("the account does nothing yet: `--executor agent` has the agent carry out commands with it");
+        } else {
+            show::line("next: policy = \"bot\" in a section [account.smart] says that pushes may give commands");
+        }
+        show::line(
+            "`agent doctor --write-probe ISSUE` finds out how the site keeps the marks by which nothing is done twice",
+        );
+    }
     match root {
         Some(root) => show::line(format_args!(
             "repositories below {} belong to it; `agent install REPOSITORY` puts the hooks in",
             root.display()
         )),
-        None => show::line("next: `agent install REPOSITORY` puts the hooks into a repository"),
+        None if site.is_new => show::line("next: `agent install REPOSITORY` puts the hooks into a repository"),
+        None => {}
     }
     let start = if path == Path::new(SYSTEM) {
         "systemctl enable --now git-jira-agent.socket git-jira-agent.service"
@@ -304,38 +440,6 @@ fn first_label(url: &str) -> String {
     let host = url.split("://").nth(1).unwrap_or(url);
     let label: String = host.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
     if label.is_empty() { "jira".to_owned() } else { label }
-}
-
-/// Asks on a terminal; without one, what is missing is an error that names the flag.
-struct Ask {
-    terminal: bool,
-}
-
-impl Ask {
-    fn or_given(&mut self, given: Option<String>, what: &str) -> anyhow::Result<String> {
-        match given {
-            Some(text) => Ok(text),
-            None => self
-                .optional(what)?
-                .ok_or_else(|| anyhow::anyhow!("what is missing: {what}; `agent link --help` shows the flags")),
-        }
-    }
-
-    fn optional(&mut self, what: &str) -> anyhow::Result<Option<String>> {
-        if !self.terminal {
-            return Ok(None);
-        }
-        let _ = write!(std::io::stderr().lock(), "{what}: ");
-        let mut line = String::new();
-        std::io::stdin().read_line(&mut line)?;
-        let text = line.trim().to_owned();
-        Ok(if text.is_empty() { None } else { Some(text) })
-    }
-
-    fn secret(&mut self, what: &str) -> anyhow::Result<String> {
-        anyhow::ensure!(self.terminal, "what is missing: the client secret; give --secret-file or --secret-stdin");
-        Ok(rpassword::prompt_password(format!("{what}: "))?)
-    }
 }
 
 #[cfg(test)]

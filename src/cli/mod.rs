@@ -48,8 +48,8 @@ struct Arguments {
 enum Word {
     /// Tell the whole story in a temporary folder, with a Jira of its own
     Demo(demo::Arguments),
-    /// Link a Jira site: which Jira, which credential; both are tried before they are saved
-    Link(link::Arguments),
+    /// Link a Jira site: which Jira, which credential, which account; all are tried before they are saved
+    Link(Box<link::Arguments>),
     /// Link your own Jira account, in whose name your commands are carried out
     Login(login::Login),
     /// Unlink your own Jira account
@@ -70,7 +70,7 @@ enum Word {
     /// Look at the ledger of commands, and say what is to become of one
     #[command(subcommand)]
     Effects(effects::Word),
-    /// Find what would stop an event on this machine, and say the cure
+    /// Find what would stop an event on this machine or a command in Jira, and say the cure
     Doctor(doctor::Arguments),
     /// Run, start, stop and reload the daemon
     #[command(subcommand)]
@@ -128,7 +128,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.word {
         Word::Daemon(word) => daemon::run(word, context),
         Word::Demo(word) => demo::run(word, context.environment.path.unwrap_or_default()),
-        Word::Link(word) => link::run(word, &context),
+        Word::Link(word) => link::run(*word, &context),
         Word::Login(word) => login::login(word, &context),
         Word::Logout(word) => login::logout(word, &context),
         Word::Install(word) => install::install(word, &context),

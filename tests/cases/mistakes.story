@@ -27,6 +27,10 @@ agent: [..]config.toml: site other: [..]
 ? 78
 
 $ agent link https://jira.example.org
+agent: site jira is at http://127.0.0.1:[..]: --name says what to call this one
+? 1
+
+$ agent link https://jira.example.org --name other
 agent: what is missing: client id; `agent link --help` shows the flags
 ? 1
 

@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests are not the product: they read the environment and the clock")]
 
+mod account;
 mod cases;
 mod clock;
 mod contract;

@@ -1,0 +1,138 @@
+//! Editing the configuration: what is not touched keeps its place, its comments and its form.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TableLike, Value, value};
+
+/// The text of a configuration, to be changed.
+pub struct Edit(DocumentMut);
+
+impl Edit {
+    pub fn of(text: &str) -> anyhow::Result<Edit> {
+        Ok(Edit(text.parse()?))
+    }
+
+    /// The table of the site with this name, which is made where there is none.
+    pub fn site(&mut self, name: &str) -> anyhow::Result<&mut dyn TableLike> {
+        let sites = tables(&mut self.0, "site")?;
+        let known = sites.iter().position(|table| table.get("name").and_then(Item::as_str) == Some(name));
+        let at = known.unwrap_or_else(|| {
+            sites.push(Table::new());
+            sites.len() - 1
+        });
+        let site = sites.get_mut(at).expect("found or pushed");
+        set(site, "name", name);
+        Ok(site)
+    }
+
+    /// Links a folder of repositories to a site, unless that folder is there already.
+    pub fn account(&mut self, name: &str, root: &Path, site: Option<&str>) -> anyhow::Result<()> {
+        let accounts = tables(&mut self.0, "account")?;
+        let text = root.display().to_string();
+        if accounts.iter().any(|table| table.get("root").and_then(Item::as_str) == Some(&text)) {
+            return Ok(());
+        }
+        let mut table = Table::new();
+        table["name"] = value(name);
+        table["root"] = value(text);
+        if let Some(site) = site {
+            table["site"] = value(site);
+        }
+        accounts.push(table);
+        Ok(())
+    }
+
+    pub fn text(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+/// Sets a value; one that was there before leaves its place and its comment to it.
+pub fn set(table: &mut dyn TableLike, key: &str, new: impl Into<Value>) {
+    let mut new = new.into();
+    match table.get_mut(key) {
+        Some(Item::Value(old)) => {
+            *new.decor_mut() = old.decor().clone();
+            *old = new;
+        }
+        _ => drop(table.insert(key, Item::Value(new))),
+    }
+}
+
+/// The section of a site about its account, which is made where there is none.
+pub fn account_section(site: &mut dyn TableLike) -> anyhow::Result<&mut dyn TableLike> {
+    let section = site.entry("account").or_insert_with(|| Item::Table(Table::new()));
+    section.as_table_like_mut().ok_or_else(|| anyhow::anyhow!("`account` of a site in the configuration is no section"))
+}
+
+/// Replaces the configuration in one step; hooks of every user read it.
+pub fn save(path: &Path, text: &str) -> anyhow::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(folder)?;
+    let mode = fs::metadata(path).map_or(0o644, |meta| std::os::unix::fs::MetadataExt::mode(&meta) & 0o777);
+    let temporary = folder.join(format!(".config.toml.{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    Ok(())
+}
+
+fn tables<'a>(document: &'a mut DocumentMut, name: &str) -> anyhow::Result<&'a mut ArrayOfTables> {
+    let item = document.entry(name).or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
+    item.as_array_of_tables_mut().ok_or_else(|| anyhow::anyhow!("`{name}` in the configuration is no [[{name}]]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: &str = "# ours\n[daemon]\nlog = \"info\" # plain\n\n# the first site\n[[site]]\nname = \"a\" # its name\n\
+        url = \"https://a.example\"\nclient_id = \"old\" # made in May\n\n# people look here\n[[account]]\nname = \"main\"\nroot = \"/srv\"\n";
+
+    fn linked(text: &str) -> String {
+        let mut edit = Edit::of(text).unwrap();
+        let site = edit.site("a").unwrap();
+        set(site, "client_id", "new");
+        let account = account_section(site).unwrap();
+        set(account, "email", "git@example.org");
+        set(account, "secret_file", "/s");
+        edit.text()
+    }
+
+    #[test]
+    fn a8_an_account_is_put_below_its_site_and_everything_else_stays() {
+        let after = linked(BEFORE);
+        let expected = BEFORE.replace("\"old\"", "\"new\"").replace(
+            "\n# people look here",
+            "\n[site.account]\nemail = \"git@example.org\"\nsecret_file = \"/s\"\n\n# people look here",
+        );
+        assert_eq!(after, expected);
+        assert_eq!(linked(&after), after, "the same again changes nothing");
+    }
+
+    #[test]
+    fn a8_a_section_that_was_written_in_one_line_stays_in_it() {
+        let text = "[[site]]\nname = \"a\"\nclient_id = \"x\"\naccount = { email = \"old@example.org\" } # who\n";
+        let account = "account = { email = \"git@example.org\" , secret_file = \"/s\" } # who";
+        let after = linked(text);
+        assert_eq!(
+            after.replace(' ', ""),
+            text.replace("\"x\"", "\"new\"")
+                .replace("account = { email = \"old@example.org\" } # who", account)
+                .replace(' ', "")
+        );
+    }
+
+    #[test]
+    fn a_folder_is_linked_once() {
+        let mut edit = Edit::of(BEFORE).unwrap();
+        edit.account("other", Path::new("/srv"), Some("a")).unwrap();
+        assert_eq!(edit.text(), BEFORE);
+        edit.account("other", Path::new("/other"), Some("a")).unwrap();
+        assert_eq!(edit.text(), format!("{BEFORE}\n[[account]]\nname = \"other\"\nroot = \"/other\"\nsite = \"a\"\n"));
+    }
+}
