@@ -92,6 +92,22 @@ fn a8_an_account_is_added_to_a_site_that_is_there_and_tried_before_it_is_saved()
 }
 
 #[test]
+fn a15_a_site_that_moves_is_tried_with_the_secrets_it_has() {
+    let world = world("cloud");
+    let before = config(&world);
+    let nowhere = "http://127.0.0.1:1";
+    let (done, text) = run(&world, &["link", nowhere, "--name", "jira"]);
+    assert!(!done && text.contains("nothing was saved"), "{text}");
+    assert_eq!(config(&world), before);
+    let (done, text) = run(&world, &["link", nowhere, "--name", "jira", "--untried"]);
+    assert!(
+        done && config(&world)
+            == before.replacen(&format!("url = \"{}\"", world.sandbox.url()), &format!("url = \"{nowhere}\""), 1),
+        "{text}"
+    );
+}
+
+#[test]
 fn a8_whether_a_token_has_scopes_is_found_out() {
     let world = World::new();
     let robot = json!({ "name": "robot", "email": "robot@example.org", "token": "robot-token", "scoped": true });
