@@ -254,6 +254,18 @@ fn m2_doctor_looks_at_what_the_account_may_do_and_names_the_cure() {
     }
 }
 
+#[test]
+fn m2_doctor_does_not_take_a_secret_that_only_the_daemon_has_for_missing() {
+    let world = world("data-center");
+    std::fs::write(world.config(), config(&world).replace("secret_file = \"token\"", "credential = \"token\""))
+        .unwrap();
+    let (_, text) = run(&world, &["doctor"]);
+    assert!(text.contains("ok   site jira: its account's token is systemd's credential token"), "{text}");
+    let mut inside = world.agent(&["doctor"]);
+    let (_, text) = said(&inside.env("CREDENTIALS_DIRECTORY", &world.folder).output().unwrap());
+    assert!(text.contains("ok   site jira: its account is Agent"), "{text}");
+}
+
 /// What stands on an issue.
 fn counts(world: &World, key: &str) -> [usize; 2] {
     let issue = world.sandbox.issue(key);

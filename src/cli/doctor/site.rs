@@ -29,7 +29,18 @@ pub fn look(config: &Config, places: &Places, context: &Context, offline: bool) 
     findings
 }
 
+/// What is said of a secret that systemd gives to the daemon and to nobody else.
+fn systemds(name: Option<&str>, site: &Settings, whose: &str, context: &Context) -> Option<Finding> {
+    let out_of_reach = name.filter(|_| context.environment.credentials_directory.is_none())?;
+    let what =
+        format!("site {}: {whose} is systemd's credential {out_of_reach}, which only the daemon can read", site.name);
+    Some(Finding { cure: Some("`agent status` says whether the site takes it".to_owned()), ..good(what) })
+}
+
 fn credential(site: &Settings, context: &Context, offline: bool, runtime: &tokio::runtime::Runtime) -> Finding {
+    if let Some(finding) = systemds(site.credential.as_deref(), site, "its secret", context) {
+        return finding;
+    }
     let jira = match Jira::new(site, context.environment.credentials_directory.as_deref(), "doctor") {
         Ok(jira) => jira,
         Err(error) => {
@@ -48,6 +59,10 @@ fn credential(site: &Settings, context: &Context, offline: bool, runtime: &tokio
 }
 
 fn account(site: &Settings, context: &Context, offline: bool, runtime: &tokio::runtime::Runtime) -> Vec<Finding> {
+    let name = site.account.as_ref().and_then(|account| account.credential.as_deref());
+    if let Some(finding) = systemds(name, site, "its account's token", context) {
+        return vec![finding];
+    }
     let platform = match Platform::new(site, context.environment.credentials_directory.as_deref()) {
         Ok(platform) => platform,
         Err(error) => {
