@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::json;
 
 use super::effect::{Blind, id, internal};
@@ -118,7 +119,7 @@ impl Platform {
             }
         };
         let path = ["issue", &issue.id, which.path()];
-        let exchange = match self.post(&path, query, &body, PATIENCE, now).await {
+        let exchange = match self.change(Method::POST, &path, query, &body, PATIENCE, now).await {
             Ok(exchange) => exchange,
             Err(obstacle) => return Err(Unmade::Not(obstacle.because().to_owned())),
         };

@@ -37,8 +37,8 @@ use crate::event::Event;
 use crate::intake::spool::Depth;
 use crate::login::Request;
 use crate::queue::{
-    AuditRow, Counts, EffectFilter, EffectRow, EntityRow, EventRow, Filter, Ledgered, LoginRow, OfSite, Queue, ReadBack, Retry,
-    Verified,
+    AuditRow, Counts, EffectFilter, EffectRow, EntityRow, EventRow, Filter, Ledgered, LoginRow, OfSite, Queue,
+    ReadBack, Retry, Verified,
 };
 
 /// What the daemon says about itself; its parts are kept up to date by whoever knows them.
