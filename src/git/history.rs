@@ -481,7 +481,7 @@ impl<'a> Raw<'a> {
         moment(self.committer).0
     }
 
-    fn commit(&self, id: Oid) -> Commit {
+    pub(super) fn commit(&self, id: Oid) -> Commit {
         let legacy = self.encoding.and_then(encoding_rs::Encoding::for_label);
         let legacy = legacy.filter(|&encoding| encoding != encoding_rs::UTF_8);
         let text = |bytes: &[u8]| match legacy {

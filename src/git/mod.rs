@@ -15,11 +15,13 @@ mod history;
 mod lines;
 mod packs;
 mod recent;
+mod signed;
 mod told;
 mod updates;
 
 pub use files::{Change, File, Files, Helper};
 pub use history::{Budget, Commit, Ident, Walk};
+pub use signed::Signed;
 pub use told::{Known, Told};
 pub use updates::{RefName, Update, concerns_us, updates};
 
