@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::host::Account;
-use crate::people::{People, Person};
+use crate::people::{self, Group, People, Person};
 use crate::smart::Policy;
 use crate::{parse, queue, send};
 
@@ -27,6 +27,8 @@ pub struct Config {
     pub site: Vec<send::Settings>,
     pub account: Vec<Account>,
     pub person: Vec<Person>,
+    pub group: Vec<Group>,
+    pub people: people::Settings,
 }
 
 /// Section `daemon`: where the process keeps things. The defaults are those of a system service when
@@ -163,9 +165,14 @@ impl Config {
         parse::Rules::new(&self.parse, if projects.is_empty() { None } else { Some(projects) })
     }
 
-    /// The people of the table, joined.
+    /// The people of the table, joined, with the files that belong to it.
     pub fn people(&self) -> Result<People, String> {
-        People::new(self.person.clone())
+        self.table()?.with_files(&self.people).map_err(|because| format!("people: {because}"))
+    }
+
+    fn table(&self) -> Result<People, String> {
+        let people = People::new(self.person.clone()).map_err(|because| format!("person: {because}"))?;
+        people.with_groups(&self.group).map_err(|because| format!("group: {because}"))
     }
 
     fn resolve(&mut self, folder: &Path) {
@@ -173,6 +180,7 @@ impl Config {
         for path in [&mut daemon.state, &mut daemon.spool, &mut daemon.socket, &mut daemon.admin_socket] {
             *path = path.take().map(|path| folder.join(path));
         }
+        self.people.resolve(folder);
         for account in &mut self.account {
             let root = folder.join(&account.root);
             account.root = fs::canonicalize(&root).unwrap_or(root);
@@ -184,7 +192,7 @@ impl Config {
 
     fn check(&self) -> Result<(), String> {
         self.rules(None).map_err(|error| error.to_string())?;
-        let people = self.people().map_err(|because| format!("person: {because}"))?;
+        let people = self.table()?;
         let mut names = BTreeSet::new();
         for site in &self.site {
             site.check().map_err(|error| format!("site {}: {error}", site.name))?;
@@ -195,6 +203,10 @@ impl Config {
         let mut names = BTreeSet::new();
         for account in &self.account {
             account.check()?;
+            let mut groups = account.smart.allow.iter().flat_map(|allow| &allow.groups);
+            if let Some(because) = groups.find_map(|group| people.lacks_group(group)) {
+                return Err(format!("account {}: smart: allow: {because}", account.name));
+            }
             let site = self.site_of(account);
             let by_site = !matches!(account.smart.policy, Policy::Off | Policy::Linked);
             if by_site && site.is_some_and(send::Settings::lacks_account) {
@@ -202,12 +214,6 @@ impl Config {
                     "account {}: smart: the agent carries out commands through an account at the site, and site {} has no [site.account]",
                     account.name,
                     site.map(|site| site.name.as_str()).unwrap_or_default()
-                ));
-            }
-            if let Some(name) = people.namesake().filter(|_| account.smart.policy == Policy::Linked) {
-                return Err(format!(
-                    "account {}: smart: whose own account is it? two [[person]] are called {name}",
-                    account.name
                 ));
             }
             if !names.insert(&account.name) {
@@ -394,6 +400,16 @@ mod tests {
             "[[person]]\nname = \"a\"\nunix = [\"x\"]\n[[person]]\nname = \"b\"\nunix = [\"X\"]\n",
             "X belongs to a and to b",
         );
+    }
+
+    #[test]
+    fn g5_who_belongs_to_no_group_and_no_table_is_told() {
+        let person = "[[person]]\nname = \"Ann\"\n";
+        check(&format!("{person}[[group]]\nname = \"devs\"\nmembers = [\"Anne\"]\n"), "called Anne; did you mean Ann?");
+        let rule = "[[account]]\nname = \"a\"\nroot = \"/srv\"\n[[account.smart.allow]]\ngroups = [\"dev\"]\n";
+        let group = "[[group]]\nname = \"devs\"\nmembers = []\n";
+        check(&format!("{group}{rule}"), "account a: smart: allow: there is no group called dev; did you mean devs?");
+        check("[[person]]\nname = \"Ann\"\nkeys = [\"x\"]\n", "person: key 1 of Ann is neither");
     }
 
     #[test]

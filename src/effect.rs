@@ -17,7 +17,7 @@
 //! Effects are stored as CBOR with numbered fields, like events: unknown numbers are skipped, and a
 //! number is never used twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display, Formatter};
 
 use minicbor::decode::{self, Decoder};
@@ -185,8 +185,9 @@ impl Replaced {
     }
 
     /// Orders that came along as they were stand for nobody else.
-    pub fn without(&mut self, effects: &[NewEffect]) {
-        self.orders.retain(|(_, key)| effects.iter().all(|effect| effect.key != *key));
+    pub fn without<'e>(&mut self, effects: impl Iterator<Item = &'e NewEffect>) {
+        let keys: HashSet<&str> = effects.map(|effect| effect.key.as_str()).collect();
+        self.orders.retain(|(_, key)| !keys.contains(key.as_str()));
     }
 
     /// Gives the order an effect repeats, and each only once.

@@ -2,7 +2,8 @@
 //!
 //! An order is carried out for whoever *pushed* it, never for the author a commit names: an author line proves nothing.
 //! Nothing is carried out where nobody vouches for the pusher, with one exception that has to be asked for twice
-//! (`policy = "email"`), for those who come from tools that work that way.
+//! (`policy = "email"`), for those who come from tools that work that way. Where others push than those who give the
+//! orders, it is the *signature* that counts (`policy = "signed"`), however the commit came.
 //!
 //! What is refused for want of a vouched-for pusher may still come from one who is; every other refusal is for good. The
 //! reasons are sentences for the person who pushed.
@@ -10,9 +11,10 @@
 use serde::Deserialize;
 
 use crate::effect::{self, Circumstances, Identity};
+use crate::event::Kind;
 use crate::git::{Ident, RefName};
 use crate::parse::Verb;
-use crate::people::{self, People, Person, Pusher};
+use crate::people::{self, Evidence, People, Person, Pusher, Signature};
 use crate::queue::{Denied, Ruling};
 
 /// Section `[account.smart]` of the configuration: Smart Commits in the repositories of an account.
@@ -33,6 +35,9 @@ pub struct Settings {
     pub orders_of_others: bool,
     /// Branches whose commits may move issues, where `*` stands for anything. Default: all.
     pub transition_refs: Vec<String>,
+    /// What has to vouch at least for whoever moves issues: `certificate`, `signature`, `peer`, `host`, `key` or
+    /// `command`, the surest first. Default `key`: all but the bare name that a forced command sets.
+    pub transition_evidence: Evidence,
     /// If there are any, an order has to fit one of these. Default: none.
     pub allow: Vec<Allow>,
     /// Without this, `policy = "email"` is refused.
@@ -50,6 +55,8 @@ pub enum Policy {
     /// Whoever pushed and is vouched for, in an account of their own that they have linked; Jira itself looks at what they
     /// may.
     Linked,
+    /// Whoever signed the commit, or signed its push; the rest is as with `bot`.
+    Signed,
     /// Whoever a commit names as its author, which everybody can forge.
     Email,
 }
@@ -60,6 +67,8 @@ pub enum Policy {
 pub struct Allow {
     /// Names of people (`[[person]]`) or logins.
     pub people: Vec<String>,
+    /// Names of groups (`[[group]]`), whose members are meant besides `people`.
+    pub groups: Vec<String>,
     /// `comment`, `time`, `transition`, `assign`, `label`, `fixversion`.
     pub verbs: Vec<String>,
     /// Names of transitions as they are written in messages, without the `#`.
@@ -75,6 +84,8 @@ pub struct Asked<'a> {
     pub verb: &'a Verb,
     pub author: &'a Ident,
     pub pusher: Option<&'a Pusher>,
+    /// Who signed the commit, where the policy asks for that.
+    pub signature: &'a Signature,
     /// The branches it was pushed to.
     pub refs: &'a [RefName],
     /// The repository's name in its account.
@@ -99,6 +110,7 @@ impl Default for Settings {
             host_users: Vec::new(),
             orders_of_others: true,
             transition_refs: vec!["refs/heads/*".to_owned()],
+            transition_evidence: Evidence::Key,
             allow: Vec::new(),
             i_accept_forgery: false,
         }
@@ -124,13 +136,28 @@ impl Settings {
 
     /// Rules on one order: first on what no pusher could mend, then on who gives it.
     pub fn rule(&self, asked: &Asked<'_>, people: &People, came: Circumstances, now: i64) -> Ruling {
-        let verified = asked.pusher.is_some() || self.policy == Policy::Email;
-        match effect::ruling(Circumstances { verified, ..came }, self.max_age_days, now) {
+        let came = match self.policy {
+            // A signature vouches however the commit came.
+            Policy::Signed => Circumstances { verified: true, kind: Kind::Push, ..came },
+            policy => Circumstances { verified: asked.pusher.is_some() || policy == Policy::Email, ..came },
+        };
+        let unchecked = self.policy == Policy::Signed && matches!(asked.signature, Signature::Unchecked { .. });
+        match effect::ruling(came, self.max_age_days, now) {
+            Ruling::Ready if unchecked => Ruling::Open,
             Ruling::Ready => match self.decide(asked, people) {
                 Ok(()) => Ruling::Ready,
                 Err(Denial { why, because }) => Ruling::Refused { why, because },
             },
             other => other,
+        }
+    }
+
+    /// Who gives the orders of a commit, if anybody may.
+    pub fn giver<'a>(&self, pusher: Option<&'a Pusher>, signature: &'a Signature) -> Option<&'a Pusher> {
+        match (self.policy, signature) {
+            (Policy::Signed, Signature::Good(signer)) => Some(signer),
+            (Policy::Signed, _) => pusher.filter(|pusher| pusher.by == Evidence::Certificate),
+            _ => pusher,
         }
     }
 
@@ -144,10 +171,15 @@ impl Settings {
         match self.policy {
             Policy::Off => Err(policy("commands are switched off here".to_owned())),
             Policy::Email => Ok(()),
-            Policy::Bot | Policy::Linked => match asked.pusher {
-                Some(pusher) => self.decide_for(asked, pusher, people),
-                None => Err(Denial { why: Denied::Unverified, because: "nobody vouches for who pushed it".to_owned() }),
-            },
+            Policy::Bot | Policy::Linked | Policy::Signed => {
+                match (self.giver(asked.pusher, asked.signature), asked.signature) {
+                    (Some(giver), _) => self.decide_for(asked, giver, people),
+                    (None, Signature::Bad { because }) if self.policy == Policy::Signed => {
+                        Err(unverified(because.clone()))
+                    }
+                    (None, _) => Err(unverified("nobody vouches for who pushed it".to_owned())),
+                }
+            }
         }
     }
 
@@ -171,7 +203,14 @@ impl Settings {
         if moves && !any_fits(&self.transition_refs, asked.refs) {
             return Err(policy("commits of this branch move no issues".to_owned()));
         }
-        match self.allow.is_empty() || self.allow.iter().any(|allow| allow.fits(asked, name, pusher)) {
+        if moves && pusher.by > self.transition_evidence {
+            let (has, least) = (pusher.by.name(), self.transition_evidence.name());
+            return Err(unverified(format!(
+                "{name} is known by {has} alone, and to move issues takes at least {least} (transition_evidence)"
+            )));
+        }
+        let member = |group: &String| person.is_some_and(|person| people.is_member(person, group));
+        match self.allow.is_empty() || self.allow.iter().any(|allow| allow.fits(asked, name, pusher, member)) {
             true => Ok(()),
             false => Err(policy(format!("{name} may not do that here"))),
         }
@@ -179,8 +218,10 @@ impl Settings {
 }
 
 impl Allow {
-    fn fits(&self, asked: &Asked<'_>, name: &str, pusher: &Pusher) -> bool {
-        let people = self.people.is_empty() || self.people.iter().any(|one| one == name || *one == pusher.login);
+    fn fits(&self, asked: &Asked<'_>, name: &str, pusher: &Pusher, member: impl Fn(&String) -> bool) -> bool {
+        let anybody = self.people.is_empty() && self.groups.is_empty();
+        let named = || self.people.iter().any(|one| one == name || *one == pusher.login);
+        let people = anybody || named() || self.groups.iter().any(member);
         let verbs = self.verbs.is_empty() || self.verbs.iter().any(|one| one == verb_name(asked.verb));
         let transitions = match asked.verb {
             Verb::Transition { name, .. } if !self.transitions.is_empty() => {
@@ -199,8 +240,12 @@ fn policy(because: String) -> Denial {
     Denial { why: Denied::Policy, because }
 }
 
+fn unverified(because: String) -> Denial {
+    Denial { why: Denied::Unverified, because }
+}
+
 fn is_author(person: &Person, author: &Ident, people: &People) -> bool {
-    people.by_email(&author.email).is_some_and(|found| found == person)
+    people.by_ident(author).is_some_and(|found| found == person)
 }
 
 fn verb_name(verb: &Verb) -> &'static str {
@@ -219,7 +264,7 @@ fn any_fits(patterns: &[String], refs: &[RefName]) -> bool {
 }
 
 /// Whether a name fits a pattern in which `*` stands for anything, slashes too; in time linear in both.
-fn fits(pattern: &[u8], name: &[u8]) -> bool {
+pub fn fits(pattern: &[u8], name: &[u8]) -> bool {
     let mut parts = pattern.split(|byte| *byte == b'*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = name.strip_prefix(first) else { return false };
@@ -242,7 +287,7 @@ fn fits(pattern: &[u8], name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::people::Evidence;
+    use crate::people::Group;
 
     fn people() -> People {
         let person = |name: &str, bot| Person {
@@ -252,7 +297,8 @@ mod tests {
             bot,
             ..Person::default()
         };
-        People::new(vec![person("ann", false), person("ci", true)]).unwrap()
+        let devs = Group { name: "devs".to_owned(), members: vec!["ann".to_owned()] };
+        People::new(vec![person("ann", false), person("ci", true)]).unwrap().with_groups(&[devs]).unwrap()
     }
 
     fn comment() -> Verb {
@@ -272,7 +318,9 @@ mod tests {
         let author = Ident { email: format!("{author}@example.org").into_bytes(), ..Ident::default() };
         let pusher = login.map(|login| Pusher { login: login.to_owned(), by: Evidence::Host });
         let refs = [RefName::new(format!("refs/heads/{branch}"))];
-        let asked = Asked { verb, author: &author, pusher: pusher.as_ref(), refs: &refs, repository: "team/tool" };
+        let signature = &Signature::Unchecked { because: String::new() };
+        let (author, pusher) = (&author, pusher.as_ref());
+        let asked = Asked { verb, author, pusher, signature, refs: &refs, repository: "team/tool" };
         settings.decide(&asked, &people()).err().map(|denial| denial.because)
     }
 
@@ -343,6 +391,88 @@ mod tests {
         check(text, &time(), "ann", Some("ann"), "main", Some("may not"));
         let wrong: Settings = toml::from_str("[[allow]]\nverbs = ['close']").unwrap();
         assert!(wrong.check().unwrap_err().contains("no verb close"));
+    }
+
+    #[test]
+    fn g5_a_rule_may_name_groups_besides_people() {
+        let text = "policy = 'bot'\n[[allow]]\ngroups = ['devs']\n[[allow]]\npeople = ['bob']\ngroups = ['nobody']";
+        check(text, &comment(), "ann", Some("ann"), "x", None);
+        check(text, &comment(), "ann", Some("bob"), "x", None);
+        check(text, &comment(), "ann", Some("eve"), "x", Some("may not"));
+    }
+
+    #[test]
+    fn g4_moving_issues_takes_a_sure_pusher() {
+        let by = |text: &str, verb: &Verb, by| {
+            let settings: Settings = toml::from_str(text).unwrap();
+            let pusher = Pusher { login: "ann".to_owned(), by };
+            let asked = Asked {
+                verb,
+                author: &Ident::default(),
+                pusher: Some(&pusher),
+                signature: &Signature::Unchecked { because: String::new() },
+                refs: &[RefName::new("refs/heads/main")],
+                repository: "tool",
+            };
+            settings.decide(&asked, &people()).err().map(|denial| (denial.why, denial.because))
+        };
+        let because = "ann is known by a forced command alone, and to move issues takes at least an SSH key (transition_evidence)";
+        assert_eq!(by(BOT, &close(), Evidence::Command), Some((Denied::Unverified, because.to_owned())));
+        assert_eq!(by(BOT, &comment(), Evidence::Command), None);
+        assert_eq!(by(BOT, &close(), Evidence::Key), None);
+        assert_eq!(by("policy = 'bot'\ntransition_evidence = 'command'", &close(), Evidence::Command), None);
+        let strict = "policy = 'bot'\ntransition_evidence = 'peer'";
+        assert_eq!(by(strict, &close(), Evidence::Peer), None);
+        assert_eq!(by(strict, &close(), Evidence::Certificate), None);
+        assert!(by(strict, &close(), Evidence::Host).unwrap().1.contains("the word of the host alone"));
+    }
+
+    /// Rules as for a commit of `author` that came now, `kind` saying how.
+    fn signed(signature: &Signature, verb: &Verb, author: &str, by: Option<Evidence>, kind: Kind) -> Ruling {
+        let settings: Settings = toml::from_str("policy = 'signed'").unwrap();
+        let author = Ident { email: format!("{author}@example.org").into_bytes(), ..Ident::default() };
+        let pusher = by.map(|by| Pusher { login: "bob@example.org".to_owned(), by });
+        let (pusher, refs) = (pusher.as_ref(), &[RefName::new("refs/heads/main")]);
+        let asked = Asked { verb, author: &author, pusher, signature, refs, repository: "tool" };
+        let came = Circumstances { kind, import: false, verified: false, authored_at: 0 };
+        settings.rule(&asked, &people(), came, 1)
+    }
+
+    #[test]
+    fn g5_f13_orders_count_for_whoever_signed_them_whoever_pushed() {
+        let good = |who: &str| Signature::Good(Pusher { login: who.to_owned(), by: Evidence::Signature });
+        for by in [None, Some(Evidence::Peer), Some(Evidence::Host), Some(Evidence::Certificate)] {
+            for verb in [&comment(), &time(), &close()] {
+                assert_eq!(signed(&good("ann"), verb, "ann", by, Kind::Push), Ruling::Ready);
+            }
+        }
+        assert_eq!(signed(&good("ann"), &comment(), "ann", None, Kind::Found), Ruling::Ready);
+        let because = |ruling| match ruling {
+            Ruling::Refused { because, .. } => because,
+            other => panic!("{other:?}"),
+        };
+        let others = because(signed(&good("ann"), &time(), "bob", None, Kind::Push));
+        assert!(others.contains("author is not ann"), "{others}");
+        let service = because(signed(&good("ci"), &comment(), "ci", None, Kind::Push));
+        assert!(service.contains("ci is a service"), "{service}");
+    }
+
+    #[test]
+    fn g5_where_signatures_count_a_pusher_counts_who_signed_the_push() {
+        let bad = Signature::Bad { because: "the commit is not signed".to_owned() };
+        let refused = Ruling::Refused { why: Denied::Unverified, because: "the commit is not signed".to_owned() };
+        for by in [None, Some(Evidence::Peer), Some(Evidence::Host), Some(Evidence::Key), Some(Evidence::Command)] {
+            assert_eq!(signed(&bad, &comment(), "bob", by, Kind::Push), refused);
+        }
+        assert_eq!(signed(&bad, &comment(), "bob", Some(Evidence::Certificate), Kind::Push), Ruling::Ready);
+    }
+
+    #[test]
+    fn g5_what_cannot_be_checked_now_is_open_and_neither_refused_nor_carried_out() {
+        let later = Signature::Unchecked { because: "gpgv is not installed".to_owned() };
+        for by in [None, Some(Evidence::Peer), Some(Evidence::Certificate)] {
+            assert_eq!(signed(&later, &comment(), "ann", by, Kind::Push), Ruling::Open);
+        }
     }
 
     #[test]

@@ -7,7 +7,12 @@
 //!
 //! The daemon may be unable to read a repository. Then an event gives what the hook put into it, and
 //! what is missing is said as the repository's trouble. Nothing here writes into a repository.
+//!
+//! Where signatures count, a commit that gives orders is read from the repository, whatever the hook told of it, and its
+//! signature is checked here. When that cannot be done now the orders wait, and the event with them; everything else of
+//! it goes on.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -20,10 +25,10 @@ use crate::entity::{self, Home};
 use crate::event::{Event, EventId, Kind, Origin, Seen};
 use crate::git::{self, Budget, Commit, Helper, Known, Oid, RefName, Repository, Update};
 use crate::parse::{self, IssueKey, Mentions, Order, Rules};
-use crate::people::{People, Pusher};
+use crate::people::{self, People, Pusher, Signature};
 use crate::queue::{Denied, NewEffect, NewEntity, Ruling, Tip};
 use crate::smart::Policy;
-use crate::{effect, people, smart};
+use crate::{effect, smart};
 
 /// How messages of a repository are read, and how links to it are made.
 pub struct Reading {
@@ -65,34 +70,73 @@ impl Orders {
         }
         // What was found by looking was pushed by somebody else than the daemon that found it.
         let pushed = event.kind == Kind::Push;
-        let pusher = if pushed { people::pusher(&event.claims, uid, smart.is_host(uid)) } else { None };
+        let pusher = if pushed { people.pusher(&event.claims, uid, smart.is_host(uid)) } else { None };
         let (site, smart, actor) = (site.to_owned(), smart.clone(), String::new());
         Some(Orders { site, smart, people, pusher, actor, lacks: None, import: false, now })
     }
 
-    /// What the pusher is called: by the table, else by the login.
-    fn pusher_name(&self) -> String {
-        let Some(pusher) = &self.pusher else { return String::new() };
+    /// What whoever gives an order is called: by the table, else by the login; who pushed where nobody gives it.
+    fn name_of(&self, giver: Option<&Pusher>) -> String {
+        let Some(pusher) = giver.or(self.pusher.as_ref()) else { return String::new() };
         self.people.who(pusher).map_or_else(|| pusher.login.clone(), |person| person.name.clone())
     }
 
-    /// Rules on one order of a commit of an event.
+    /// Rules on one order of a commit of an event, as far as that goes without a look at the commit's signature.
     pub fn rule(&self, order: &Order, commit: &Commit, event: &Event, repository: &str) -> Ruling {
+        let signature = Signature::Unchecked { because: String::new() };
+        self.rule_signed(order, commit, &signature, event, repository)
+    }
+
+    /// Rules on one order of a commit of which is known who signed it.
+    fn rule_signed(
+        &self,
+        order: &Order,
+        commit: &Commit,
+        signature: &Signature,
+        event: &Event,
+        repository: &str,
+    ) -> Ruling {
         let standing = event.updates.iter().filter(|update| update.new.is_some());
         let refs: Vec<RefName> = standing.map(|update| update.name.clone()).collect();
-        let came = effect::Circumstances {
-            kind: event.kind,
-            import: self.import,
-            verified: false,
-            authored_at: effect::authored_at(commit),
-        };
         let (verb, author, pusher) = (&order.verb, &commit.author, self.pusher.as_ref());
-        let asked = smart::Asked { verb, author, pusher, refs: &refs, repository };
+        let asked = smart::Asked { verb, author, pusher, signature, refs: &refs, repository };
+        let came = self.circumstances(commit, event.kind);
         match (self.smart.rule(&asked, &self.people, came, self.now), &self.lacks) {
             // Once they have linked an account they may give the order again.
             (Ruling::Ready, Some(because)) => Ruling::Refused { why: Denied::Unverified, because: because.clone() },
             (ruling, _) => ruling,
         }
+    }
+
+    fn circumstances(&self, commit: &Commit, kind: Kind) -> effect::Circumstances {
+        let authored_at = effect::authored_at(commit);
+        effect::Circumstances { kind, import: self.import, verified: false, authored_at }
+    }
+
+    /// Whether the orders of a commit would be carried out for anybody: it is not too old, and no import.
+    fn may_count(&self, commit: &Commit) -> bool {
+        let came = effect::Circumstances { verified: true, ..self.circumstances(commit, Kind::Push) };
+        effect::ruling(came, self.smart.max_age_days, self.now) == Ruling::Ready
+    }
+
+    /// Reads a commit as it was signed, and tells by whom.
+    ///
+    /// Nothing when the commit is not to be had now, and why. A signature that could change nothing is not looked at.
+    fn signed(&self, repository: Option<&Repository>, commit: &Commit) -> Result<(Commit, Signature), String> {
+        let repository = repository.ok_or("the daemon cannot read the repository")?;
+        let signed = match repository.signed(commit.id) {
+            Ok(signed) => signed,
+            Err(git::Error::Missing { .. }) => {
+                let because = "the repository does not have the commit any more".to_owned();
+                return Ok((commit.clone(), Signature::Bad { because }));
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        let signature = match self.may_count(&signed.commit) {
+            true => people::check(&signed, &self.people),
+            false => Signature::Bad { because: String::new() },
+        };
+        Ok((signed.commit, signature))
     }
 }
 
@@ -100,8 +144,8 @@ impl Orders {
 pub enum Portion {
     /// What a site is told.
     Entities(Vec<NewEntity>),
-    /// What a site is ordered.
-    Effects(Vec<NewEffect>),
+    /// What a site is ordered, and by whom; empty when nobody knows.
+    Effects(String, Vec<NewEffect>),
 }
 
 /// What our snapshot says about the refs of an event.
@@ -119,6 +163,8 @@ pub struct Digest {
     pub keyed: usize,
     /// What could not be read, as a sentence.
     pub trouble: Option<String>,
+    /// What orders wait for, as a sentence: the event is to be looked at again.
+    pub waits: Option<String>,
 }
 
 /// The most files of a commit that Jira takes.
@@ -220,7 +266,8 @@ struct Work<'a> {
     repository: Option<&'a Repository>,
     reading: &'a Reading,
     event: &'a Event,
-    effects: Vec<NewEffect>,
+    /// Each with the login of whoever gives the order.
+    effects: Vec<(String, NewEffect)>,
     branch_keys: Vec<IssueKey>,
     digest: Digest,
     /// Commits that name an issue; the files of some are to be read yet.
@@ -277,24 +324,49 @@ impl Work<'_> {
             self.digest.trouble = Some(format!("commands of {} could not be read by the daemon", seen.commit.id));
             return;
         }
-        let arrival = self.arrival(orders);
-        let rule = |order: &Order| orders.rule(order, &seen.commit, self.event, &self.reading.home.name);
-        let mut effects = effect::of_commit(mentions, &seen.commit, &arrival, rule);
+        let (mut commit, mut mentions) = (Cow::Borrowed(&seen.commit), Cow::Borrowed(mentions));
+        let mut signature = Signature::Unchecked { because: String::new() };
+        if orders.smart.policy == Policy::Signed {
+            match orders.signed(self.repository, &commit) {
+                Ok((signed, found)) => {
+                    mentions = Cow::Owned(self.reading.rules.message(&signed.message));
+                    (commit, signature) = (Cow::Owned(signed), found);
+                }
+                Err(because) if orders.may_count(&commit) => return self.wait(&commit, &because),
+                Err(_) => return,
+            }
+        }
+        let giver = orders.smart.giver(orders.pusher.as_ref(), &signature);
+        let arrival = self.arrival(orders, giver);
+        let home = &self.reading.home.name;
+        let rule = |order: &Order| orders.rule_signed(order, &commit, &signature, self.event, home);
+        let login = giver.or(orders.pusher.as_ref()).map_or_else(String::new, |giver| giver.login.clone());
+        let mut effects = effect::of_commit(&mentions, &commit, &arrival, rule);
         if self.may_repeat() {
-            let ids = parse::made_of(&seen.commit.message).into_iter().filter_map(Oid::from_hex);
+            let ids = parse::made_of(&commit.message).into_iter().filter_map(Oid::from_hex);
             let commits = ids.filter_map(|id| self.repository?.commit(id).ok());
             let mut replaced = self.replaced(commits.collect(), &arrival);
             effects.iter_mut().for_each(|effect| effect.repeats = replaced.take(effect));
         }
-        self.effects.extend(effects);
+        self.effects.extend(effects.into_iter().map(|effect| (login.clone(), effect)));
+        if let Signature::Unchecked { because } = &signature
+            && orders.smart.policy == Policy::Signed
+        {
+            self.wait(&commit, because);
+        }
     }
 
-    fn arrival(&self, orders: &Orders) -> effect::Arrival {
+    /// Notes that the orders of a commit wait until it can be told who signed it.
+    fn wait(&mut self, commit: &Commit, because: &str) {
+        self.digest.waits = Some(format!("commands of {} wait: {because}", commit.id));
+    }
+
+    fn arrival(&self, orders: &Orders, giver: Option<&Pusher>) -> effect::Arrival {
         effect::Arrival {
             site: orders.site.clone(),
             repository: self.event.repository.id.clone(),
             identity: orders.smart.identity,
-            pusher: orders.pusher_name(),
+            pusher: orders.name_of(giver),
             pushed_at: self.event.at,
             // The newest commit comes first, and the oldest is to be obeyed first.
             place: -i64::try_from(self.digest.commits).unwrap_or(i64::MAX),
@@ -323,12 +395,12 @@ impl Work<'_> {
         // A walk may give more than is new; an order of a commit that is still there stands for no other.
         let is_kept = |id| news.iter().any(|&new| repository.is_ancestor(id, new).unwrap_or(true));
         lost.retain(|one| !self.reading.rules.message(&one.message).orders.is_empty() && !is_kept(one.id));
-        let mut replaced = self.replaced(lost, &self.arrival(orders));
-        replaced.without(&self.effects);
-        for effect in self.effects.iter_mut().filter(|effect| effect.repeats.is_none()) {
+        let mut replaced = self.replaced(lost, &self.arrival(orders, None));
+        replaced.without(self.effects.iter().map(|(_, effect)| effect));
+        for (_, effect) in self.effects.iter_mut().filter(|(_, effect)| effect.repeats.is_none()) {
             effect.repeats = replaced.take(effect);
         }
-        self.effects.sort_by_key(|effect| effect.repeats.is_some());
+        self.effects.sort_by_key(|(_, effect)| effect.repeats.is_some());
     }
 
     fn replaced(&self, commits: Vec<Commit>, arrival: &effect::Arrival) -> Replaced {
@@ -417,10 +489,11 @@ impl Work<'_> {
     }
 
     fn hand_on_effects<E>(&mut self, emit: &mut impl FnMut(Portion) -> Result<(), E>) -> Result<(), E> {
-        match std::mem::take(&mut self.effects) {
-            effects if effects.is_empty() => Ok(()),
-            effects => emit(Portion::Effects(effects)),
+        for given in std::mem::take(&mut self.effects).chunk_by(|a, b| a.0 == b.0) {
+            let effects = given.iter().map(|(_, effect)| effect.clone()).collect();
+            emit(Portion::Effects(given[0].0.clone(), effects))?;
         }
+        Ok(())
     }
 }
 

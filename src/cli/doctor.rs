@@ -13,7 +13,9 @@ use super::{Context, admin, show};
 use crate::config::{Config, Places};
 use crate::git::Repository;
 use crate::host::{self, Hindrance, Owner};
+use crate::people;
 use crate::queue;
+use crate::smart::Policy;
 use crate::text::Untrusted;
 
 #[derive(clap::Args)]
@@ -83,6 +85,7 @@ fn look(arguments: &Arguments, context: &Context) -> Vec<Finding> {
     findings
         .extend(super::login::refused(&places).into_iter().map(|what| bad(what, "`agent login`, by whoever it is")));
     findings.extend(site::look(&config, &places, context, arguments.offline));
+    findings.extend(signatures(&config));
     let here = host::find_git_dir(Path::new(".")).ok().filter(|_| arguments.repositories.is_empty());
     for path in arguments.repositories.iter().chain(&here) {
         findings.extend(repository(path, &config));
@@ -142,6 +145,22 @@ fn spool(places: &Places) -> Vec<Finding> {
             "the daemon makes it when it starts; without it events are lost to the hook while the daemon is down, and found again by comparing refs",
         )],
     }
+}
+
+/// What keeps the people of the table from being known, and their signatures from being checked where they count.
+fn signatures(config: &Config) -> Vec<Finding> {
+    let people = match config.people() {
+        Ok(people) => people,
+        Err(because) => return vec![bad(because, "mend the file, then `agent daemon reload`")],
+    };
+    if !config.account.iter().any(|account| account.smart.policy == Policy::Signed) {
+        return Vec::new();
+    }
+    let mut found: Vec<Finding> = people::hindrances(&people).into_iter().map(|(what, cure)| bad(what, cure)).collect();
+    if found.is_empty() {
+        found.push(good("signatures of commits can be checked".to_owned()));
+    }
+    found
 }
 
 fn repository(path: &Path, config: &Config) -> Vec<Finding> {

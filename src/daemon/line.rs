@@ -25,6 +25,9 @@ const CALM: Duration = Duration::from_millis(100);
 const TRIES: u32 = 5;
 /// How long an event waits before it is looked at again while no site is linked.
 const UNLINKED_MS: i64 = 15_000;
+/// How long an event waits before it is looked at again while who signed its orders cannot be told. Everything else of
+/// it is done by then, later events of its repository pass it, and a new configuration wakes it.
+const UNCHECKED_MS: i64 = 300_000;
 
 pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
     let mut busy: HashSet<String> = HashSet::new();
@@ -81,7 +84,11 @@ async fn digest(shared: &Arc<Shared>, queued: Queued) -> Result<(), queue::Error
         Ok(digest) => {
             failpoint::failpoint("line.before_finish");
             shared.due.notify_waiters();
-            shared.queue.trouble(repository_id, digest.trouble.clone()).await?;
+            let trouble = digest.trouble.or_else(|| digest.waits.clone());
+            shared.queue.trouble(repository_id, trouble).await?;
+            if let Some(because) = digest.waits {
+                return shared.queue.wait(id, now + UNCHECKED_MS, because).await;
+            }
             let note = format!("{} of {} commits name an issue", digest.keyed, digest.commits);
             shared.queue.finish(id, Some(note), now).await
         }
@@ -138,9 +145,7 @@ fn owe_all(shared: &Shared, queued: &Queued, reading: &Reading, site: &str) -> D
                 let owing = Owing { site: site.to_owned(), repository, class: Class::Live, event: id, entities };
                 handle.block_on(shared.queue.owe(owing, clock::now())).map(drop)
             }
-            Portion::Effects(effects) => {
-                let pusher = reading.orders.as_ref().and_then(|orders| orders.pusher.as_ref());
-                let pusher = pusher.map_or_else(String::new, |pusher| pusher.login.clone());
+            Portion::Effects(pusher, effects) => {
                 let actor = reading.orders.as_ref().map(|orders| orders.actor.clone()).unwrap_or_default();
                 let planned =
                     Planned { site: site.to_owned(), repository, event: id, seq: queued.seq, pusher, actor, effects };
@@ -152,6 +157,8 @@ fn owe_all(shared: &Shared, queued: &Queued, reading: &Reading, site: &str) -> D
     let _growing = event.rest.then(|| Growing::new(shared, &event.repository.id));
     let digest = sync::digest(&event, readable, &snapshot, reading, emit)?;
     Ok(match (digest, repository) {
+        // Orders that wait for the repository to be readable are not given up with the event.
+        (Ok(digest), Err(_)) if digest.waits.is_some() => Ok(digest),
         (Ok(digest), Err(trouble)) if digest.trouble.is_some() || event.kind == Kind::Found => Err(trouble),
         (Ok(digest), _) => Ok(digest),
         (Err(error), _) => Err(error.to_string()),

@@ -68,7 +68,7 @@ pub fn lacks(shared: &Shared, applied: &Applied, event: &Event, uid: u32) -> Opt
     let account = applied.config.account_of(&real).filter(|account| account.smart.policy == Policy::Linked)?;
     let site = applied.config.site_of(account).filter(|site| site.executor == Executor::Agent)?;
     let pushed = event.kind == Kind::Push;
-    let pusher = if pushed { people::pusher(&event.claims, uid, account.smart.is_host(uid)) } else { None };
+    let pusher = if pushed { applied.people.pusher(&event.claims, uid, account.smart.is_host(uid)) } else { None };
     actor(shared, &applied.people, &account.smart, &site.name, pusher.as_ref()).err()
 }
 

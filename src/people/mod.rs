@@ -1,23 +1,35 @@
 //! Who is who: people as Git, the host and Jira know them, joined by one table.
 //!
 //! A commit names its author, and anybody can write anything there. Who *pushed* it is another question, and how well it
-//! can be answered depends on where the hook runs ([`pusher`]):
+//! can be answered depends on where the hook runs ([`Evidence`]):
 //!
 //! - Each developer has a user of their own on the server: the kernel says who is at the socket. What the environment
 //!   of the hook claims is worth nothing, because whoever pushes may set it.
-//! - One account of a host (`git`) runs all hooks: the host says in the environment who pushed, and is believed for a
-//!   call by exactly that account and no other.
+//! - One account of a host (`git`) runs all hooks: the environment is the host's, or the SSH server's, and says who
+//!   pushed. It is believed for a call by exactly that account and no other.
+//!
+//! Who *signed* it is a third question, whose answer travels with the commit ([`Signature`]).
 //!
 //! The table (`[[person]]`) joins the names a person has: addresses in commits, the user on this server, the login at
-//! the host, the account in Jira. Addresses are compared whole and without regard to case, and an address that two
-//! people claim is an error rather than a guess.
+//! the host, the keys they sign and log in with, the account in Jira. Names are compared whole and without regard to
+//! case, and one that two people claim is an error rather than a guess. A mailmap and a list of aliases (`[people]`) give
+//! people of the table more addresses.
+
+mod aliases;
+mod keys;
+mod pusher;
+mod signature;
 
 use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, User};
 use serde::Deserialize;
 
-use crate::event::Claim;
+use crate::git::Ident;
+
+pub use pusher::{Evidence, Pusher, SSH_USER_AUTH, login_keys};
+pub use signature::{Signature, check, hindrances};
 
 /// Section `[[person]]` of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -34,6 +46,9 @@ pub struct Person {
     /// Their logins at the host that runs the hooks.
     #[serde(default)]
     pub logins: Vec<String>,
+    /// The keys they sign commits and log in with: SSH public keys, and fingerprints of OpenPGP keys.
+    #[serde(default)]
+    pub keys: Vec<String>,
     /// Their account in Jira: an account id in Cloud, a user name in Data Center.
     #[serde(default)]
     pub jira: Option<String>,
@@ -42,64 +57,54 @@ pub struct Person {
     pub bot: bool,
 }
 
+/// Section `[[group]]` of the configuration: people who may do the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// What `groups` of a rule calls it.
+    pub name: String,
+    /// Names of people in the table, or addresses of theirs.
+    pub members: Vec<String>,
+}
+
+/// Section `[people]` of the configuration: files that belong to the table. They are read with the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// A file in the form of Git's `.mailmap`, with more addresses of people in the table. Default: none.
+    pub mailmap: Option<PathBuf>,
+    /// A CSV file with the columns `email` and `name`, where the name is that of a person in the table. Default: none.
+    pub aliases: Option<PathBuf>,
+    /// A keyring (`gpg --export`) with the OpenPGP keys that people of the table sign with. Default: none.
+    pub openpgp_keyring: Option<PathBuf>,
+}
+
 /// The table.
 #[derive(Clone, Debug, Default)]
 pub struct People {
     persons: Vec<Person>,
-    /// Lower-case addresses, users and logins, each with its owner's place.
+    /// Lower-case addresses, users, logins and names, each with its owner's place.
     names: HashMap<(Sort, String), usize>,
-}
-
-/// Somebody who pushed, and what vouches for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pusher {
-    /// A login at the host, a user of this server, or an address, as `by` says.
-    pub login: String,
-    pub by: Evidence,
-}
-
-/// What vouches for a pusher, the surest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
-    /// Git has checked the signature under the push, and that it was made for this very push.
-    Certificate,
-    /// The kernel knows whose process it is.
-    Peer,
-    /// The host's own account says so.
-    Host,
+    /// Addresses that are somebody's only beside a name: name and address in lower case.
+    beside: HashMap<(String, String), usize>,
+    /// Keys in their one form.
+    keys: HashMap<String, usize>,
+    /// Names of members, by the group's name.
+    groups: HashMap<String, HashSet<String>>,
+    keyring: Option<PathBuf>,
 }
 
 /// What the names in the table are good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Sort {
+    Name,
     Email,
     Unix,
     Login,
 }
 
-/// Where hosts say who pushed, in the order they are asked; `AGENT_USER` is set by a forced command.
-const HOSTS: [&str; 7] =
-    ["GL_USERNAME", "GITEA_PUSHER_NAME", "GL_USER", "BB_USER_NAME", "PHABRICATOR_USER", "REMOTE_USER", "AGENT_USER"];
-
 /// Where hosts let people hide their address: the login stands before the sign, perhaps after a number.
 const NO_REPLY: &str = "users.noreply.";
-
-/// Tells who pushed, if anybody vouches for it: `host` says whether the user is the account of a host.
-pub fn pusher(claims: &[Claim], uid: u32, host: bool) -> Option<Pusher> {
-    let claim = |name: &str| {
-        let claim = claims.iter().find(|claim| claim.name == name)?;
-        std::str::from_utf8(&claim.value).ok().map(str::trim).filter(|value| !value.is_empty())
-    };
-    if !host {
-        return Some(Pusher { login: user(uid), by: Evidence::Peer });
-    }
-    if claim("GIT_PUSH_CERT_STATUS") == Some("G") && claim("GIT_PUSH_CERT_NONCE_STATUS") == Some("OK") {
-        let signer = claim("GIT_PUSH_CERT_SIGNER")?;
-        return Some(Pusher { login: address(signer).to_owned(), by: Evidence::Certificate });
-    }
-    let login = HOSTS.iter().find_map(|name| claim(name))?;
-    Some(Pusher { login: login.to_owned(), by: Evidence::Host })
-}
 
 /// What a user of this server is called, by the kernel's number and not by what an environment says.
 pub fn user(uid: u32) -> String {
@@ -114,20 +119,76 @@ pub fn is_named(users: &[String], uid: u32) -> bool {
     })
 }
 
+/// The right name that is most like a wrong one, if any is.
+pub fn nearest<'a>(wrong: &str, rights: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let wrong = wrong.to_lowercase();
+    let likeness = |right: &str| (strsim::jaro_winkler(&wrong, &right.to_lowercase()) * 1000.0) as u32;
+    rights.map(|right| (likeness(right), right)).filter(|(likeness, _)| *likeness > 700).max().map(|(_, right)| right)
+}
+
 impl People {
-    /// Joins the table; a name that belongs to two people is an error that says which.
+    /// Joins the table; a name or a key that belongs to two people is an error that says which.
     pub fn new(persons: Vec<Person>) -> Result<People, String> {
-        let mut names = HashMap::new();
-        for (place, person) in persons.iter().enumerate() {
-            let sorts = [(Sort::Email, &person.emails), (Sort::Unix, &person.unix), (Sort::Login, &person.logins)];
+        let mut people = People { persons, ..People::default() };
+        for (place, person) in people.persons.iter().enumerate() {
+            let own = std::slice::from_ref(&person.name);
+            let sorts: [(Sort, &[String]); 4] = [
+                (Sort::Name, own),
+                (Sort::Email, &person.emails),
+                (Sort::Unix, &person.unix),
+                (Sort::Login, &person.logins),
+            ];
             for (sort, name) in sorts.into_iter().flat_map(|(sort, names)| names.iter().map(move |name| (sort, name))) {
-                let other = names.insert((sort, name.to_lowercase()), place);
-                if let Some(other) = other.filter(|other| *other != place) {
-                    return Err(format!("{name} belongs to {} and to {}", persons[other].name, person.name));
+                let other = people.names.insert((sort, name.to_lowercase()), place);
+                if let Some(other) = other.filter(|other| sort == Sort::Name || *other != place) {
+                    return Err(of_two(name, &people.persons[other], person));
+                }
+            }
+            for (number, key) in (1..).zip(&person.keys) {
+                // What stands there is not repeated: somebody may have taken the private half.
+                let key = keys::normal(key).ok_or_else(|| {
+                    format!(
+                        "key {number} of {} is neither an SSH public key nor a fingerprint of 40 or 64 digits",
+                        own[0]
+                    )
+                })?;
+                let other = people.keys.insert(key, place).filter(|other| *other != place);
+                if let Some(other) = other {
+                    return Err(of_two(&format!("key {number}"), &people.persons[other], person));
                 }
             }
         }
-        Ok(People { persons, names })
+        Ok(people)
+    }
+
+    /// Adds groups, whose members have to be in the table.
+    pub fn with_groups(mut self, groups: &[Group]) -> Result<People, String> {
+        for Group { name, members } in groups {
+            let member = |member: &String| {
+                let person = self.find(Sort::Name, member).or_else(|| self.find(Sort::Email, member));
+                person.map(|person| person.name.clone()).ok_or_else(|| format!("{name}: {}", self.unknown(member)))
+            };
+            let members = members.iter().map(member).collect::<Result<_, _>>()?;
+            if self.groups.insert(name.clone(), members).is_some() {
+                return Err(format!("two groups are called {name}"));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Reads the files that give people more addresses, and remembers the keyring.
+    pub fn with_files(mut self, files: &Settings) -> Result<People, String> {
+        files.mailmap.iter().try_for_each(|path| self.take_mailmap(path))?;
+        files.aliases.iter().try_for_each(|path| self.take_list(path))?;
+        self.keyring.clone_from(&files.openpgp_keyring);
+        Ok(self)
+    }
+
+    /// Whose a commit's author is, as far as it names them.
+    pub fn by_ident(&self, ident: &Ident) -> Option<&Person> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_lowercase();
+        let beside = self.beside.get(&(text(&ident.name), text(&ident.email)));
+        beside.map(|place| &self.persons[*place]).or_else(|| self.by_email(&ident.email))
     }
 
     /// Whose address stands in a commit; an address that hides a login is the login's.
@@ -141,7 +202,10 @@ impl People {
         match pusher.by {
             Evidence::Certificate => self.by_email(pusher.login.as_bytes()),
             Evidence::Peer => self.find(Sort::Unix, &pusher.login),
-            Evidence::Host => self.find(Sort::Login, &pusher.login).or_else(|| self.by_email(pusher.login.as_bytes())),
+            Evidence::Signature | Evidence::Key => self.find(Sort::Name, &pusher.login),
+            Evidence::Host | Evidence::Command => {
+                self.find(Sort::Login, &pusher.login).or_else(|| self.by_email(pusher.login.as_bytes()))
+            }
         }
     }
 
@@ -151,7 +215,7 @@ impl People {
         match (self.who(pusher), pusher.by) {
             (Some(person), _) => person.name.clone(),
             (None, Evidence::Peer) => format!("unix:{}", pusher.login),
-            (None, Evidence::Host) => format!("login:{}", pusher.login),
+            (None, Evidence::Host | Evidence::Command) => format!("login:{}", pusher.login),
             (None, _) => format!("email:{}", pusher.login),
         }
     }
@@ -161,21 +225,47 @@ impl People {
         self.persons.iter().find(|person| person.name == name)
     }
 
-    /// A name that two people have.
-    pub fn namesake(&self) -> Option<&str> {
-        let mut names = HashSet::new();
-        self.persons.iter().map(|person| person.name.as_str()).find(|name| !names.insert(*name))
+    /// Whether a person belongs to a group.
+    pub fn is_member(&self, person: &Person, group: &str) -> bool {
+        self.groups.get(group).is_some_and(|members| members.contains(&person.name))
+    }
+
+    /// Says that there is no such group, and which may be meant; nothing when there is.
+    pub fn lacks_group(&self, group: &str) -> Option<String> {
+        if self.groups.contains_key(group) {
+            return None;
+        }
+        Some(match nearest(group, self.groups.keys().map(String::as_str)) {
+            Some(right) => format!("there is no group called {group}; did you mean {right}?"),
+            None => format!("there is no group called {group}"),
+        })
+    }
+
+    /// Whose a key in its one form is.
+    fn by_key(&self, key: &str) -> Option<&Person> {
+        self.keys.get(key).map(|place| &self.persons[*place])
     }
 
     fn find(&self, sort: Sort, name: &str) -> Option<&Person> {
-        self.names.get(&(sort, name.to_lowercase())).map(|place| &self.persons[*place])
+        self.place(sort, name).map(|place| &self.persons[place])
+    }
+
+    fn place(&self, sort: Sort, name: &str) -> Option<usize> {
+        self.names.get(&(sort, name.to_lowercase())).copied()
     }
 }
 
-/// The address in `Ann Example <ann@example.org>`, or all of it.
-fn address(signer: &str) -> &str {
-    let inside = signer.rsplit_once('<').and_then(|(_, rest)| rest.strip_suffix('>'));
-    inside.unwrap_or(signer)
+impl Settings {
+    /// Makes paths absolute that are relative to the configuration's folder.
+    pub fn resolve(&mut self, folder: &Path) {
+        for path in [&mut self.mailmap, &mut self.aliases, &mut self.openpgp_keyring] {
+            *path = path.take().map(|path| folder.join(path));
+        }
+    }
+}
+
+fn of_two(name: &str, one: &Person, other: &Person) -> String {
+    format!("{name} belongs to {} and to {}", one.name, other.name)
 }
 
 fn hidden_login(email: &str) -> Option<&str> {
@@ -203,34 +293,6 @@ mod tests {
         People::new(vec![ann, bob]).unwrap()
     }
 
-    fn claims(pairs: &[(&str, &str)]) -> Vec<Claim> {
-        pairs.iter().map(|(name, value)| Claim { name: (*name).to_owned(), value: value.as_bytes().to_vec() }).collect()
-    }
-
-    #[track_caller]
-    fn check(pairs: &[(&str, &str)], host: bool, login: Option<(&str, Evidence)>) {
-        let found = pusher(&claims(pairs), 0, host);
-        assert_eq!(found.as_ref().map(|pusher| (pusher.login.as_str(), pusher.by)), login);
-    }
-
-    #[test]
-    fn g4_the_environment_is_believed_from_the_hosts_account_and_from_nobody_else() {
-        check(&[("GL_USER", "cto"), ("AGENT_USER", "cto")], false, Some(("root", Evidence::Peer)));
-        check(&[("GL_USER", "ann")], true, Some(("ann", Evidence::Host)));
-        check(&[("GL_USERNAME", "ann"), ("REMOTE_USER", "x")], true, Some(("ann", Evidence::Host)));
-        check(&[("REMOTE_ADDR", "10.1.1.1"), ("GL_USER", " ")], true, None);
-    }
-
-    #[test]
-    fn g4_a_signed_push_counts_only_when_git_found_it_good_and_fresh() {
-        let signed = [("GIT_PUSH_CERT_STATUS", "G"), ("GIT_PUSH_CERT_SIGNER", "Ann <ann@example.org>")];
-        let fresh = [&signed[..], &[("GIT_PUSH_CERT_NONCE_STATUS", "OK")]].concat();
-        check(&fresh, true, Some(("ann@example.org", Evidence::Certificate)));
-        let stale = [&signed[..], &[("GIT_PUSH_CERT_NONCE_STATUS", "SLOP"), ("GL_USER", "ann")]].concat();
-        check(&stale, true, Some(("ann", Evidence::Host)));
-        check(&fresh, false, Some(("root", Evidence::Peer)));
-    }
-
     #[test]
     fn g1_g3_an_address_is_compared_whole_and_a_hidden_one_is_the_logins() {
         let people = people();
@@ -249,6 +311,37 @@ mod tests {
         let person = |name: &str| Person { name: name.to_owned(), logins: vec!["X".to_owned()], ..Person::default() };
         assert_eq!(People::new(vec![person("a"), person("b")]).unwrap_err(), "X belongs to a and to b");
         assert!(People::new(vec![Person { logins: vec!["x".to_owned(), "X".to_owned()], ..person("a") }]).is_ok());
+        let named = |name: &str| Person { name: name.to_owned(), ..Person::default() };
+        assert_eq!(People::new(vec![named("Ann"), named("ann")]).unwrap_err(), "ann belongs to Ann and to ann");
+    }
+
+    #[test]
+    fn g5_a_key_is_one_persons_and_is_never_repeated_in_an_error() {
+        let person =
+            |name: &str, key: &str| Person { name: name.to_owned(), keys: vec![key.to_owned()], ..Person::default() };
+        let key = "CDC1353567D9C80EF683C47BD95735A08BC8DE4B";
+        let two = People::new(vec![person("a", key), person("b", &key.to_lowercase())]);
+        assert_eq!(two.unwrap_err(), "key 1 belongs to a and to b");
+        let wrong = People::new(vec![person("a", "-----BEGIN OPENSSH PRIVATE KEY-----")]).unwrap_err();
+        assert!(wrong.starts_with("key 1 of a is neither") && !wrong.contains("BEGIN"), "{wrong}");
+    }
+
+    #[test]
+    fn g5_a_group_has_members_of_the_table() {
+        let group = |members: &[&str]| Group {
+            name: "devs".to_owned(),
+            members: members.iter().map(|member| (*member).to_owned()).collect(),
+        };
+        let with = |members: &[&str]| people().with_groups(&[group(members)]);
+        let people = with(&["ann example", "bob@example.org"]).unwrap();
+        let is = |email: &str| people.is_member(people.by_email(email.as_bytes()).unwrap(), "devs");
+        assert!(is("ann@example.org") && is("bob@example.org"));
+        assert!(!people.is_member(people.by_email(b"bob@example.org").unwrap(), "other"));
+        assert_eq!(people.lacks_group("dev").unwrap(), "there is no group called dev; did you mean devs?");
+        assert_eq!(people.lacks_group("devs"), None);
+        let wrong = with(&["Ane Example"]).unwrap_err();
+        assert_eq!(wrong, "devs: there is no person called Ane Example; did you mean Ann Example?");
+        assert_eq!(people.with_groups(&[group(&[])]).unwrap_err(), "two groups are called devs");
     }
 
     #[test]
@@ -269,8 +362,5 @@ mod tests {
         assert_eq!(holder("Bob", Evidence::Peer), "unix:Bob", "a user may be called as a person is");
         assert_eq!(holder("Bob", Evidence::Host), "login:Bob");
         assert_eq!(holder("bob@example.org", Evidence::Certificate), "Bob");
-        assert_eq!(people.namesake(), None);
-        let twice = vec![Person { name: "a".to_owned(), ..Person::default() }; 2];
-        assert_eq!(People::new(twice).unwrap().namesake(), Some("a"));
     }
 }

@@ -247,9 +247,9 @@ impl Platform {
             let author = (!theirs).then_some(&*name);
             return Ok(Saying::new(text, Source { author, commit, repository: deed.repository, token }));
         }
-        // Whoever pushed gave the order; the name in a commit proves nothing.
+        // Whoever pushed or signed it gave the order; the name in a commit proves nothing.
         let pusher = Some(&deed.effect.pusher).filter(|pusher| !pusher.is_empty() && **pusher != name);
-        let who = pusher.map_or_else(|| name.to_string(), |pusher| format!("{pusher} (pushed a commit of {name})"));
+        let who = pusher.map_or_else(|| name.to_string(), |pusher| format!("{pusher} (in a commit of {name})"));
         let author = (!own || pusher.is_some()).then_some(who.as_str());
         Ok(Saying::new(text, Source { author, commit, repository: deed.repository, token }))
     }

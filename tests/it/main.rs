@@ -23,6 +23,7 @@ mod platform;
 mod process;
 mod push;
 mod repositories;
+mod signed;
 mod smart;
 mod storm;
 mod ssh;

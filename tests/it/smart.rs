@@ -12,28 +12,34 @@ const PERSON: &str = "[[person]]\nname = \"Ann Example\"\nemails = [\"ann@exampl
 
 /// A world in which the agent carries out orders for those that the kernel vouches for.
 pub fn world(smart: &str) -> World {
+    with_people(smart, |_| PERSON.to_owned())
+}
+
+/// The same with other people, who may have keys in the world's folder.
+pub fn with_people(smart: &str, people: impl FnOnce(&World) -> String) -> World {
     use std::os::unix::fs::OpenOptionsExt;
-    let world = World::with(SITE, PERSON);
+    let world = World::with(SITE, "");
     let mut options = std::fs::OpenOptions::new();
     let token = options.write(true).create(true).truncate(true).mode(0o600).open(world.folder.join("token"));
     std::io::Write::write_all(&mut token.unwrap(), b"agent-token").unwrap();
+    world.configure(SITE, &people(&world));
     let config = std::fs::read_to_string(world.config()).unwrap();
     std::fs::write(world.config(), format!("{config}[account.smart]\n{smart}\n")).unwrap();
     world
 }
 
 /// What stands on an issue: comments, entries of work, and changes of its status.
-fn issue(world: &World, key: &str) -> [Vec<Value>; 3] {
+pub fn issue(world: &World, key: &str) -> [Vec<Value>; 3] {
     let issue = world.sandbox.issue(key);
     ["comments", "worklogs", "changelog"].map(|part| issue[part].as_array().cloned().unwrap_or_default())
 }
 
-fn counts(world: &World, key: &str) -> [usize; 3] {
+pub fn counts(world: &World, key: &str) -> [usize; 3] {
     issue(world, key).map(|part| part.len())
 }
 
 #[track_caller]
-fn wait_for(world: &World, key: &str, expected: [usize; 3]) {
+pub fn wait_for(world: &World, key: &str, expected: [usize; 3]) {
     let all_is_settled = || {
         let open = ["ready", "intent", "unknown", "probing"];
         open.iter().all(|state| world.effects(&["list", "--state", state]).is_empty())
@@ -45,7 +51,7 @@ fn wait_for(world: &World, key: &str, expected: [usize; 3]) {
     );
 }
 
-fn start(world: &World) -> (Daemon, Repository<'_>, Repository<'_>) {
+pub fn start(world: &World) -> (Daemon, Repository<'_>, Repository<'_>) {
     let daemon = world.daemon();
     let repository = world.repository("tool");
     let clone = world.clone_of(&repository, "work");
@@ -66,8 +72,8 @@ fn f2_f3_f4_orders_of_a_push_are_carried_out_in_jira() {
     let text = comments[0]["body"].to_string();
     assert!(text.contains("*done* [~bob]") && !text.contains("mention"), "{text}");
     assert!(
-        text.contains("Ann Example (pushed a commit of Somebody), commit"),
-        "whoever pushed is named first: {text}"
+        text.contains("Ann Example (in a commit of Somebody), commit"),
+        "whoever gives the order is named first: {text}"
     );
     assert_eq!(worklogs[0]["seconds"], 5400, "{worklogs:?}");
     assert!(changes[0].to_string().contains("In Progress"), "{changes:?}");

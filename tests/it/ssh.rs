@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::harness::{Process, Repository, World, success, wait_until};
 use crate::hook::{a_minute_later, calm_world, halt_push, is_root, skipped};
+use crate::smart::{self, counts, wait_for};
 
 const SSHD: &str = "/usr/sbin/sshd";
 
@@ -111,4 +112,36 @@ fn f01_h01_a_connection_cut_in_the_middle_of_a_push_loses_nothing() {
     wait_until("the ref has moved", || repository.git(&["rev-parse", "main"]) == second);
     let Some(_daemon) = a_minute_later(&world, daemon) else { return };
     world.wait_for_owed("commit", &[&first, &second]);
+}
+
+/// The account is everybody's, and who came is known by their key alone.
+#[test]
+fn g4_a_push_through_a_shared_account_counts_for_whose_key_it_came_with() {
+    let world = smart::with_people("policy = \"bot\"", |_| String::new());
+    let Some(server) = Server::start(&world) else { return };
+    let key = fs::read_to_string(world.folder.join("person.pub")).unwrap();
+    let user = &server.user;
+    let person = |key: &str| {
+        format!("[[person]]\nname = \"Ann Example\"\nemails = [\"ann@example.org\"]\nkeys = [\"{}\"]\n", key.trim())
+    };
+    let config = fs::read_to_string(world.config()).unwrap();
+    let configure = |key: &str| {
+        fs::write(world.config(), format!("{}{config}host_users = [\"{user}\"]\n", person(key))).unwrap();
+    };
+    configure(&fs::read_to_string(world.folder.join("host.pub")).unwrap());
+    let _daemon = world.daemon();
+    let repository = installed(&world);
+    let clone = server.clone_of(&world, &repository);
+    clone.commit_by("ann@example.org", "ABC-1 #comment by nobody we know");
+    let answer = clone.push(&["origin", "HEAD:main"]);
+    assert!(answer.contains("#comment is not carried out: nobody vouches for who pushed it"), "{answer}");
+    configure(&key);
+    world.agent_says(&["daemon", "reload"]);
+    clone.commit_by("ann@example.org", "ABC-2 #time 1h #start-progress");
+    let answer = clone.push(&["origin", "HEAD:main"]);
+    assert!(answer.contains("#time 1h is queued") && answer.contains("#start-progress is queued"), "{answer}");
+    wait_for(&world, "ABC-2", [0, 1, 1]);
+    assert_eq!(counts(&world, "ABC-1"), [0, 0, 0]);
+    let given = world.effects(&["list", "--state", "settled"]);
+    assert!(given.iter().all(|effect| effect["pusher"] == "Ann Example"), "{given:?}");
 }

@@ -113,7 +113,8 @@ impl Answer<'_> {
         let (orders, repository) = self.orders?;
         let fate = match orders.rule(order, commit, self.event, repository) {
             Ruling::Refused { because, .. } => format!("is not carried out: {}", Untrusted::text(&because)),
-            Ruling::Ready | Ruling::Open if super::taken(self.handed) => "is queued".to_owned(),
+            Ruling::Ready if super::taken(self.handed) => "is queued".to_owned(),
+            Ruling::Open if super::taken(self.handed) => "is queued, and counts if its signature does".to_owned(),
             Ruling::Ready | Ruling::Open => "is not queued".to_owned(),
         };
         let command = effect::command(order);

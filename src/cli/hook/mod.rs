@@ -31,7 +31,7 @@ use crate::intake::{self, HandedOver, Outcome};
 use crate::parse::Rules;
 use crate::send::{self, Executor};
 use crate::sync::Orders;
-use crate::{clock, host};
+use crate::{clock, host, people};
 
 use answer::Answer;
 
@@ -305,7 +305,12 @@ impl Hook {
 
     fn event(&self, kind: Kind, updates: Vec<Update>) -> anyhow::Result<Event> {
         let environment = &self.environment;
-        let claim = |(name, value): &(String, OsString)| Claim { name: name.clone(), value: value.as_bytes().to_vec() };
+        let claim = |(name, value): &(String, OsString)| {
+            // What it names is the file of this very session, and gone afterwards.
+            let keys = name == people::SSH_USER_AUTH;
+            let value = if keys { people::login_keys(Path::new(value)) } else { value.as_bytes().to_vec() };
+            Claim { name: name.clone(), value }
+        };
         let option = |option: &OsString| PushOption(option.clone().into_vec());
         Ok(Event {
             id: EventId::fresh(),
