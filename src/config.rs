@@ -208,6 +208,12 @@ impl Config {
                 return Err(format!("account {}: smart: allow: {because}", account.name));
             }
             let site = self.site_of(account);
+            if !account.repository.is_empty() && site.is_some_and(|site| site.executor != send::Executor::Agent) {
+                return Err(format!(
+                    "account {}: repository: smart_commits is for commands that the agent carries out (executor = \"agent\")",
+                    account.name
+                ));
+            }
             let by_site = !matches!(account.smart.policy, Policy::Off | Policy::Linked);
             if by_site && site.is_some_and(send::Settings::lacks_account) {
                 return Err(format!(
@@ -410,6 +416,13 @@ mod tests {
         let group = "[[group]]\nname = \"devs\"\nmembers = []\n";
         check(&format!("{group}{rule}"), "account a: smart: allow: there is no group called dev; did you mean devs?");
         check("[[person]]\nname = \"Ann\"\nkeys = [\"x\"]\n", "person: key 1 of Ann is neither");
+    }
+
+    #[test]
+    fn t16_a_switch_that_would_do_nothing_is_told() {
+        let site = "[[site]]\nname = \"y\"\nurl = \"https://y.example\"\nclient_id = \"i\"\nsecret_file = \"/s\"\n";
+        let account = "[[account]]\nname = \"a\"\nroot = \"/srv\"\n[[account.repository]]\nmatch = \"*\"\nsmart_commits = false\n";
+        check(&format!("{site}executor = \"jira\"\n{account}"), "account a: repository: smart_commits is for");
     }
 
     #[test]

@@ -221,8 +221,10 @@ fn reading<'a>(shared: &Shared, applied: &'a Applied, queued: &Queued) -> Option
         home: account.home(&real, &site.url),
         branch_links_commits: applied.config.parse.branch_links_commits,
         orders: match site.executor {
-            Executor::Agent => orders(shared, queued, &site.name, &account.smart, &applied.people),
-            Executor::Jira | Executor::Off => None,
+            Executor::Agent if account.smart_commits(&real) => {
+                orders(shared, queued, &site.name, &account.smart, &applied.people)
+            }
+            Executor::Agent | Executor::Jira | Executor::Off => None,
         },
     };
     Some((reading, site))

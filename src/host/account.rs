@@ -28,6 +28,20 @@ pub struct Account {
     /// Smart Commits in its repositories. Default: commands only link.
     #[serde(default)]
     pub smart: smart::Settings,
+    /// What is different in some of its repositories; the first that fits counts. Default: nothing.
+    #[serde(default)]
+    pub repository: Vec<Different>,
+}
+
+/// Section `[[account.repository]]` of the configuration: what is different in some repositories of an account.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Different {
+    /// Names of repositories, where `*` stands for anything.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// Whether the agent carries out commands, as far as the account allows it at all.
+    pub smart_commits: bool,
 }
 
 impl Account {
@@ -49,6 +63,13 @@ impl Account {
     /// What links of one of its repositories are made of.
     pub fn home(&self, git_dir: &Path, site_url: &str) -> Home {
         Home { name: self.repository_name(git_dir), web: self.web.clone(), site_url: site_url.to_owned() }
+    }
+
+    /// Whether the agent may carry out commands in a repository, as far as the account allows it.
+    pub fn smart_commits(&self, git_dir: &Path) -> bool {
+        let name = self.repository_name(git_dir);
+        let different = self.repository.iter().find(|one| smart::fits(one.pattern.as_bytes(), name.as_bytes()));
+        different.is_none_or(|one| one.smart_commits)
     }
 
     pub fn check(&self) -> Result<(), String> {
@@ -86,6 +107,16 @@ mod tests {
         check("/srv/git/tool.git", "/srv/git/tool.git", "tool");
         check("/home/a/tool", "/home/a/tool/.git", "tool");
         check("/home/a/tool/.git", "/home/a/tool/.git", "tool");
+    }
+
+    #[test]
+    fn t16_the_first_that_fits_says_whether_a_repository_gives_orders() {
+        let text = "name = 'a'\nroot = '/srv'\n[[repository]]\nmatch = 'team/tool'\nsmart_commits = true\n\
+                    [[repository]]\nmatch = 'team/*'\nsmart_commits = false";
+        let account: Account = toml::from_str(text).unwrap();
+        for (git_dir, expected) in [("/srv/team/tool.git", true), ("/srv/team/x.git", false), ("/srv/x.git", true)] {
+            assert_eq!(account.smart_commits(Path::new(git_dir)), expected, "{git_dir}");
+        }
     }
 
     #[test]

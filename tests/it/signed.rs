@@ -288,3 +288,25 @@ fn g2_g5_aliases_and_groups_decide_with_the_table() {
     clone.push(&["origin", "HEAD:main"]);
     wait_for(&world, "ABC-3", [0, 1, 0]);
 }
+
+#[test]
+fn t16_a_repository_can_be_left_out() {
+    let world =
+        with_people("policy = \"bot\"\n[[account.repository]]\nmatch = \"quiet*\"\nsmart_commits = false", signers);
+    let (_daemon, _repository, clone) = start(&world);
+    let quiet = world.repository("quiet");
+    clone.commit_by("max@example.org", "ABC-1 #comment unheard");
+    let answer = clone.push(&[quiet.path.to_str().unwrap(), "HEAD:main"]);
+    assert!(answer.contains("1 command: switched off here"), "{answer}");
+    clone.commit_by("max@example.org", "ABC-2 #comment heard");
+    clone.push(&["origin", "HEAD:main"]);
+    wait_for(&world, "ABC-2", [1, 0, 0]);
+    assert_eq!(
+        world
+            .effects(&["list"])
+            .iter()
+            .filter(|effect| effect["repository"] == quiet.git(&["config", "agent.repoid"]))
+            .count(),
+        0
+    );
+}

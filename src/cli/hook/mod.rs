@@ -270,6 +270,9 @@ impl Hook {
         let Some((account, site)) = linked.filter(|(_, site)| site.executor == Executor::Agent) else {
             return Ok(None);
         };
+        if !account.smart_commits(&self.git_dir) {
+            return Ok(None);
+        }
         let people = Arc::new(self.config.people().map_err(anyhow::Error::msg)?);
         let uid = rustix::process::geteuid().as_raw();
         Ok(Orders::new(event, uid, &site.name, &account.smart, people, event.at))
