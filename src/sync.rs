@@ -518,6 +518,7 @@ mod tests {
 
     use crate::entity::{Body, Told, Web};
     use crate::parse::Settings;
+    use crate::queue::Denied;
 
     use super::*;
 
@@ -573,5 +574,70 @@ mod tests {
             };
             assert_eq!(seen.files.unwrap().count, 1);
         }
+    }
+
+    /// What a commit orders where signatures count, and what that waits for; the hook tells of it as it likes.
+    fn orders_of(git_dir: &std::path::Path, told: Commit, readable: bool) -> (Vec<NewEffect>, Option<String>) {
+        let repository = Repository::open(git_dir).unwrap();
+        let origin = Origin { id: "one".to_owned(), git_dir: git_dir.to_str().unwrap().into() };
+        let event = Event {
+            kind: Kind::Push,
+            rest: false,
+            commits: vec![Seen { commit: told, files: None, cut: false }],
+            ..differences(&origin, &repository.refs().unwrap(), &[], 0).unwrap()
+        };
+        let orders = Orders {
+            site: "jira".to_owned(),
+            smart: smart::Settings { policy: Policy::Signed, ..smart::Settings::default() },
+            people: Arc::default(),
+            pusher: None,
+            import: false,
+            now: 86_400_000,
+        };
+        let reading = Reading {
+            rules: Arc::new(Rules::new(&Settings::default(), None).unwrap()),
+            home: Home { name: "one".to_owned(), web: Web::default(), site_url: "https://j".to_owned() },
+            branch_links_commits: false,
+            orders: Some(orders),
+        };
+        let snapshot = Snapshot { current: HashSet::new(), before: Vec::new() };
+        let mut effects = Vec::new();
+        let digested = digest(&event, Some(&repository).filter(|_| readable), &snapshot, &reading, |portion| {
+            if let Portion::Effects(_, found) = portion {
+                effects.extend(found);
+            }
+            Ok::<_, std::convert::Infallible>(())
+        });
+        (effects, digested.unwrap().unwrap().waits)
+    }
+
+    #[test]
+    fn g5_s03_what_is_ordered_stands_in_the_repository_whatever_a_hook_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let git_dir = folder.path().join("one.git");
+        git(&git_dir, &["init", "--quiet", "--bare"], "");
+        let message = "PROJ-1 #comment true";
+        let stream = format!(
+            "commit refs/heads/main\ncommitter C <c@example.com> 7 +0000\ndata {}\n{message}\n\n",
+            message.len()
+        );
+        git(&git_dir, &["fast-import", "--quiet"], &stream);
+        let repository = Repository::open(&git_dir).unwrap();
+        let real = repository.commit(repository.refs().unwrap()[0].1).unwrap();
+        let forged = Commit { message: b"PROJ-1 #comment forged".to_vec(), ..real.clone() };
+        let (effects, waits) = orders_of(&git_dir, forged.clone(), true);
+        assert_eq!((effects.len(), waits), (1, None));
+        let body = String::from_utf8_lossy(&effects[0].body).into_owned();
+        assert!(body.contains("true") && !body.contains("forged"), "{body}");
+        assert!(matches!(&effects[0].ruling, Ruling::Refused { why: Denied::Unverified, .. }), "{effects:?}");
+        // Where it cannot be read, what the hook told is not even written down.
+        let (effects, waits) = orders_of(&git_dir, forged, false);
+        assert!(effects.is_empty() && waits.unwrap().ends_with("wait: the daemon cannot read the repository"));
+        let gone = Commit { id: "1".repeat(40).parse().unwrap(), ..real.clone() };
+        let (effects, waits) = orders_of(&git_dir, gone, true);
+        assert!(matches!(&effects[0].ruling, Ruling::Refused { why: Denied::Unverified, .. }) && waits.is_none());
+        // What nobody would carry out any more waits for nothing.
+        let old = Commit { author: git::Ident { at: -40 * 86_400, ..real.author.clone() }, ..real };
+        assert_eq!(orders_of(&git_dir, old, false).1, None);
     }
 }
