@@ -587,6 +587,8 @@ mod tests {
             ..differences(&origin, &repository.refs().unwrap(), &[], 0).unwrap()
         };
         let orders = Orders {
+            actor: String::new(),
+            lacks: None,
             site: "jira".to_owned(),
             smart: smart::Settings { policy: Policy::Signed, ..smart::Settings::default() },
             people: Arc::default(),
