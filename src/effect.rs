@@ -29,8 +29,8 @@ use sha2::{Digest, Sha256};
 use crate::event::Kind;
 use crate::git::{Commit, Ident};
 use crate::parse::{Duration, IssueKey, Mentions, Order, Verb};
-use crate::queue::{Denied, NewEffect, Ruling};
-use crate::text::hex;
+use crate::queue::{Denied, EffectRow, NewEffect, Ruling};
+use crate::text::{cut, hex};
 
 /// Which commits count as the same. Setting `smart.identity`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,6 +148,9 @@ pub struct Circumstances {
 const DAY_MS: i64 = 86_400_000;
 /// How much longer than its order could come again an effect is remembered.
 const REMEMBERED_DAYS: u32 = 60;
+/// How much of a command and of a reason stands in one line, in UTF-16 units.
+const COMMAND: usize = 60;
+const NOTE: usize = 300;
 
 /// Everything that a commit orders, each ruled on by itself. The message must be whole: a cut one would make other keys.
 pub fn of_commit(
@@ -206,6 +209,18 @@ fn likeness(effect: &NewEffect) -> Option<[u8; 32]> {
 /// An order for people, without texts: `#time 1h 30m`.
 pub fn command(order: &Order) -> String {
     Action::new(&order.verb, 0, 0).command()
+}
+
+/// What became of an order, for whoever gave it: `ABC-3 #close: done`. Holds words from outside.
+pub fn fate(row: &EffectRow) -> String {
+    let fate = match row.state.as_str() {
+        "settled" => "done",
+        "refused" => "refused by Jira",
+        "parked" => "waits for a person",
+        open => open,
+    };
+    let note = row.note.as_deref().map(|note| format!(": {}", cut(note, NOTE))).unwrap_or_default();
+    format!("{} {}: {fate}{note}", row.issue, cut(&row.command, COMMAND))
 }
 
 /// What forbids an order whoever gives it: history, age, or that nobody gives it; in this order,

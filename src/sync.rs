@@ -145,7 +145,15 @@ pub enum Portion {
     /// What a site is told.
     Entities(Vec<NewEntity>),
     /// What a site is ordered, and by whom; empty when nobody knows.
-    Effects(String, Vec<NewEffect>),
+    Effects(Giver, Vec<NewEffect>),
+}
+
+/// Who gives an order; empty where nobody knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Giver {
+    pub login: String,
+    /// By whose name they are known wherever they push from: see [`People::holder`].
+    pub holder: String,
 }
 
 /// What our snapshot says about the refs of an event.
@@ -266,8 +274,8 @@ struct Work<'a> {
     repository: Option<&'a Repository>,
     reading: &'a Reading,
     event: &'a Event,
-    /// Each with the login of whoever gives the order.
-    effects: Vec<(String, NewEffect)>,
+    /// Each with whoever gives the order.
+    effects: Vec<(Giver, NewEffect)>,
     branch_keys: Vec<IssueKey>,
     digest: Digest,
     /// Commits that name an issue; the files of some are to be read yet.
@@ -340,7 +348,10 @@ impl Work<'_> {
         let arrival = self.arrival(orders, giver);
         let home = &self.reading.home.name;
         let rule = |order: &Order| orders.rule_signed(order, &commit, &signature, self.event, home);
-        let login = giver.or(orders.pusher.as_ref()).map_or_else(String::new, |giver| giver.login.clone());
+        let giver = giver
+            .or(orders.pusher.as_ref())
+            .map(|giver| Giver { login: giver.login.clone(), holder: orders.people.holder(giver) });
+        let giver = giver.unwrap_or_default();
         let mut effects = effect::of_commit(&mentions, &commit, &arrival, rule);
         if self.may_repeat() {
             let ids = parse::made_of(&commit.message).into_iter().filter_map(Oid::from_hex);
@@ -348,7 +359,7 @@ impl Work<'_> {
             let mut replaced = self.replaced(commits.collect(), &arrival);
             effects.iter_mut().for_each(|effect| effect.repeats = replaced.take(effect));
         }
-        self.effects.extend(effects.into_iter().map(|effect| (login.clone(), effect)));
+        self.effects.extend(effects.into_iter().map(|effect| (giver.clone(), effect)));
         if let Signature::Unchecked { because } = &signature
             && orders.smart.policy == Policy::Signed
         {

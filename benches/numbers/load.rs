@@ -206,7 +206,7 @@ fn keep_knocking(socket: &Path, played: &mut [Played], began: Instant, span: Dur
         }
         let Ok((id, frame)) = played[turn].push() else { break };
         let knocked = Instant::now();
-        match socket::deliver(socket, &frame, knocked + Duration::from_secs(2)).map(|reply| reply.outcome) {
+        match socket::deliver(socket, &frame, knocked + Duration::from_secs(2)).map(|(reply, _)| reply.outcome) {
             Ok(Outcome::Stored) => {
                 brought.times.add(knocked.elapsed());
                 brought.accepted.push(id);
@@ -251,7 +251,7 @@ fn pace(world: &World, played: &mut [Played], span: Duration, rate: f64) -> anyh
 /// One push that has to be taken.
 pub fn deliver(world: &World, played: &mut Played) -> anyhow::Result<EventId> {
     let (id, frame) = played.push()?;
-    match socket::deliver(&world.socket, &frame, Instant::now() + Duration::from_secs(5))?.outcome {
+    match socket::deliver(&world.socket, &frame, Instant::now() + Duration::from_secs(5))?.0.outcome {
         Outcome::Stored => Ok(id),
         other => bail!("the daemon did not take a push: {other:?}"),
     }

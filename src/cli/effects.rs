@@ -1,12 +1,14 @@
 //! `agent effects`: the ledger of commands, who gave them, and what became of each.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use super::{Context, admin, show};
+use crate::people::{Evidence, People, Pusher};
 use crate::queue::{AuditRow, EffectFilter, EffectRow, Retry, Verified};
-use crate::serve::{Changed, Chosen, Key, Retried};
+use crate::serve::{Changed, Chosen, Key, Person, Retried};
 use crate::text::Untrusted;
-use crate::{clock, people};
+use crate::{clock, effect, people};
 
 #[derive(clap::Subcommand)]
 pub enum Word {
@@ -14,6 +16,9 @@ pub enum Word {
     List {
         #[command(flatten)]
         which: Which,
+        /// What the next push would tell: outcomes that you, or whoever --pusher names, were not told with a push
+        #[arg(long, conflicts_with_all = ["site", "key", "commit", "state", "id"])]
+        since_last_push: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -85,9 +90,20 @@ impl Which {
 }
 
 pub fn run(word: Word, context: &Context) -> anyhow::Result<ExitCode> {
-    let (_, places) = context.config()?;
+    let (config, places) = context.config()?;
     match word {
-        Word::List { which, json } => {
+        Word::List { which, since_last_push: true, json } => {
+            let people = config.people().map_err(anyhow::Error::msg)?;
+            let mut rows: Vec<EffectRow> = Vec::new();
+            for person in persons(&people, which.pusher) {
+                rows.extend(admin::get::<Vec<EffectRow>>(&places, "/effects/news", &Person { person })?);
+            }
+            if json {
+                return show::json(&rows).map(|()| ExitCode::SUCCESS);
+            }
+            rows.iter().for_each(|row| show::line(Untrusted::text(&effect::fate(row))));
+        }
+        Word::List { which, json, .. } => {
             let rows: Vec<EffectRow> = admin::get(&places, "/effects", &which.filter())?;
             if json {
                 return show::json(&rows).map(|()| ExitCode::SUCCESS);
@@ -129,6 +145,16 @@ pub fn run(word: Word, context: &Context) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who is told of the orders of a login, or of those of whoever asks, who is a user of this machine.
+fn persons(people: &People, login: Option<String>) -> BTreeSet<String> {
+    let worlds = match login {
+        Some(_) => &[Evidence::Peer, Evidence::Host, Evidence::Key, Evidence::Certificate][..],
+        None => &[Evidence::Peer],
+    };
+    let login = login.unwrap_or_else(|| people::user(rustix::process::getuid().as_raw()));
+    worlds.iter().map(|by| people.holder(&Pusher { login: login.clone(), by: *by })).collect()
 }
 
 /// The record of decisions names who made this one.

@@ -116,7 +116,7 @@ fn ask(places: &Places, request: &Request) -> anyhow::Result<ExitCode> {
         Some(_) => admin::post(places, "/login", request)?,
         None => {
             let frame = Zeroizing::new(frame::wrap_as(frame::LOGIN, &request.encode())?);
-            let reply = socket::deliver(&places.socket, &frame, Instant::now() + PATIENCE).map_err(|error| {
+            let (reply, _) = socket::deliver(&places.socket, &frame, Instant::now() + PATIENCE).map_err(|error| {
                 let code = if matches!(error, socket::Error::Forbidden) { 77 } else { 69 };
                 Exit { code, because: format!("{error} ({})", places.socket.display()) }
             })?;

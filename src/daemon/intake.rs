@@ -15,9 +15,11 @@ use tokio::sync::Semaphore;
 use crate::event::{Event, Kind};
 use crate::intake::socket::{self, Peer};
 use crate::intake::{Outcome, Reply, frame, spool};
-use crate::{clock, failpoint, people, queue};
+use crate::queue::News;
+use crate::smart::Policy;
+use crate::{clock, effect, failpoint, people, queue};
 
-use super::{Shared, logins};
+use super::{Applied, Shared, logins};
 
 /// Connections served at the same time.
 const CONNECTIONS: usize = 512;
@@ -27,6 +29,10 @@ const OF_A_USER: usize = 384;
 const CONFIRMED_IN: Duration = Duration::from_secs(1);
 /// How long a peer may take to send its frame.
 const SLOWEST: Duration = Duration::from_secs(5);
+/// How long it may take to find out who pushed.
+const WHO: Duration = Duration::from_millis(100);
+/// Outcomes that an answer tells.
+const NOTES: usize = 5;
 /// Files taken from the drop-box at a time.
 const PORTION: usize = 256;
 
@@ -92,45 +98,112 @@ pub async fn spool(shared: Arc<Shared>) -> anyhow::Result<()> {
 
 async fn converse(shared: &Arc<Shared>, users: &Arc<Users>, mut stream: UnixStream) {
     let Ok(peer) = socket::peer(&stream) else { return };
-    let reply = match users.enter(peer.uid) {
-        None => Some(later("too many connections of this user at once")),
+    let answer = match users.enter(peer.uid) {
+        None => alone(later("too many connections of this user at once")),
         Some(_guard) => match tokio::time::timeout(SLOWEST, socket::receive(&mut stream)).await {
-            Ok(Ok((frame::LOGIN, body))) => Some(logins::by_user(shared, body, peer.uid).await),
+            Ok(Ok((frame::LOGIN, body))) => alone(logins::by_user(shared, body, peer.uid).await),
             Ok(Ok((_, body))) => take(shared, &body, peer).await,
-            Ok(Err(error)) => Some(refuse(shared, peer.uid, &error.to_string())),
+            Ok(Err(error)) => alone(refuse(shared, peer.uid, &error.to_string())),
             Err(_) => return,
         },
     };
-    let Some(reply) = reply else { return };
+    let Some((reply, telling)) = answer else { return };
     failpoint::failpoint("daemon.before_reply");
-    let _ = tokio::time::timeout(SLOWEST, socket::answer(&mut stream, &reply)).await;
+    let answered = tokio::time::timeout(SLOWEST, socket::answer(&mut stream, &reply)).await;
+    if let (Some(telling), Ok(Ok(()))) = (telling, answered) {
+        telling.end(&mut stream).await;
+    }
 }
 
 /// Stores the event of a frame if this peer may speak for its repository; nobody waits for a word on an intent.
-async fn take(shared: &Arc<Shared>, body: &[u8], peer: Peer) -> Option<Reply> {
+async fn take(shared: &Arc<Shared>, body: &[u8], peer: Peer) -> Option<(Reply, Option<Telling>)> {
     let event = match Event::decode(body) {
         Ok(event) => event,
-        Err(error) => return Some(refuse(shared, peer.uid, &format!("the frame holds no event: {error}"))),
+        Err(error) => return alone(refuse(shared, peer.uid, &format!("the frame holds no event: {error}"))),
     };
     if let Some(because) = shared.not_ready() {
-        return Some(later(&because));
+        return alone(later(&because));
     }
     let applied = shared.applied();
     if let Err(because) = may_speak(&applied.config, event.repository.git_dir(), peer.uid) {
-        return Some(refuse(shared, peer.uid, &because));
+        return alone(refuse(shared, peer.uid, &because));
     }
     if event.kind == Kind::Intent {
         note(shared, event, peer.uid);
         return None;
     }
     let lacks = logins::lacks(shared, &applied, &event, peer.uid);
-    Some(match shared.queue.add(event, peer.uid, clock::now()).await {
-        Ok(_) => {
+    let telling = person(&applied, &event, peer.uid).await.and_then(|person| Telling::begin(shared, person));
+    let person = telling.as_ref().map(|telling| telling.person.clone());
+    match shared.queue.add_of(event, peer.uid, person, clock::now()).await {
+        Ok((_, news)) => {
             shared.added.notify_one();
-            Reply { lacks, ..Reply::new(Outcome::Stored) }
+            let mut telling = telling.filter(|_| !news.rows.is_empty());
+            telling.iter_mut().for_each(|telling| telling.up_to = news.up_to);
+            Some((Reply { lacks, notes: notes(&news), ..Reply::new(Outcome::Stored) }, telling))
         }
-        Err(error) => later(&error.to_string()),
-    })
+        Err(error) => alone(later(&error.to_string())),
+    }
+}
+
+/// An answer without news.
+fn alone(reply: Reply) -> Option<(Reply, Option<Telling>)> {
+    Some((reply, None))
+}
+
+/// Who pushed, where they are told what became of earlier orders: where the agent carries out any, and the hook says
+/// what it is told. A directory of users that takes its time costs the news, not the push.
+async fn person(applied: &Arc<Applied>, event: &Event, uid: u32) -> Option<String> {
+    let git_dir = event.repository.git_dir();
+    let real = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
+    let account = applied.config.account_of(&real).filter(|_| applied.config.hook.answer)?;
+    if account.smart.policy == Policy::Off || event.kind != Kind::Push {
+        return None;
+    }
+    let (applied, smart, claims) = (Arc::clone(applied), account.smart.clone(), event.claims.clone());
+    let found = tokio::task::spawn_blocking(move || {
+        let people = &applied.people;
+        people.pusher(&claims, uid, smart.is_host(uid)).map(|pusher| people.holder(&pusher))
+    });
+    tokio::time::timeout(WHO, found).await.ok()?.ok()?
+}
+
+/// News as lines, a few at most.
+fn notes(news: &News) -> Vec<String> {
+    let more = news.rows.len().saturating_sub(NOTES);
+    let least = if news.rows.len() == queue::MOST_NEWS { "at least " } else { "" };
+    let more = (more > 0).then(|| format!("{least}{more} more: agent effects list"));
+    news.rows.iter().take(NOTES).map(effect::fate).chain(more).collect()
+}
+
+/// Somebody who is being told what became of their orders; nobody is told in two answers at once.
+struct Telling {
+    shared: Arc<Shared>,
+    person: String,
+    up_to: i64,
+}
+
+impl Telling {
+    fn begin(shared: &Arc<Shared>, person: String) -> Option<Telling> {
+        let begun = shared.telling().insert(person.clone());
+        begun.then(|| Telling { shared: Arc::clone(shared), person, up_to: 0 })
+    }
+
+    /// Moves the mark once the hook has passed the answer on: what gets lost on the way is told again.
+    async fn end(self, stream: &mut UnixStream) {
+        if tokio::time::timeout(SLOWEST, socket::is_passed_on(stream)).await != Ok(true) {
+            return;
+        }
+        if let Err(error) = self.shared.queue.told(self.person.clone(), self.up_to).await {
+            tracing::warn!("news are told again: {error}");
+        }
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        self.shared.telling().remove(&self.person);
+    }
 }
 
 /// Stores an intent unless its push confirms it soon, as nearly all do: then it is never written.

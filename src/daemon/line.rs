@@ -12,7 +12,7 @@ use crate::git::{Oid, RefName, Repository, Told};
 use crate::people::People;
 use crate::queue::{self, Class, Owing, Planned, Queued};
 use crate::send::{Executor, Settings};
-use crate::sync::{self, Orders, Portion, Reading, Snapshot};
+use crate::sync::{self, Giver, Orders, Portion, Reading, Snapshot};
 use crate::{clock, failpoint, smart};
 
 use super::{Applied, Shared, logins};
@@ -145,10 +145,18 @@ fn owe_all(shared: &Shared, queued: &Queued, reading: &Reading, site: &str) -> D
                 let owing = Owing { site: site.to_owned(), repository, class: Class::Live, event: id, entities };
                 handle.block_on(shared.queue.owe(owing, clock::now())).map(drop)
             }
-            Portion::Effects(pusher, effects) => {
+            Portion::Effects(Giver { login, holder }, effects) => {
                 let actor = reading.orders.as_ref().map(|orders| orders.actor.clone()).unwrap_or_default();
-                let planned =
-                    Planned { site: site.to_owned(), repository, event: id, seq: queued.seq, pusher, actor, effects };
+                let planned = Planned {
+                    site: site.to_owned(),
+                    repository,
+                    event: id,
+                    seq: queued.seq,
+                    pusher: login,
+                    person: holder,
+                    actor,
+                    effects,
+                };
                 handle.block_on(shared.queue.plan(planned, clock::now())).map(drop)
             }
         }

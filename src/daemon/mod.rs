@@ -71,6 +71,8 @@ struct Shared {
     growing: Mutex<HashSet<String>>,
     /// People's own accounts.
     logins: Logins,
+    /// Whoever is being told what became of their orders.
+    telling: Mutex<HashSet<String>>,
     /// Room for intents that are not stored yet.
     intents: Arc<Semaphore>,
     /// An event was stored.
@@ -146,6 +148,7 @@ impl Shared {
             running: Arc::new(RwLock::new(running)),
             growing: Mutex::default(),
             logins,
+            telling: Mutex::default(),
             intents: Arc::new(Semaphore::new(INTENTS as usize)),
             added: Notify::new(),
             due: Arc::new(Notify::new()),
@@ -239,6 +242,10 @@ impl Shared {
 
     fn growing(&self) -> MutexGuard<'_, HashSet<String>> {
         self.growing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn telling(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.telling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn not_ready(&self) -> Option<String> {

@@ -25,7 +25,8 @@ use crate::failpoint::failpoint;
 pub struct Reply {
     #[n(0)]
     pub outcome: Outcome,
-    /// Lines for the person who pushed.
+    /// What became of earlier orders of whoever pushed: lines that hold words from outside. They count as told once the
+    /// hook says that it passed them on.
     #[n(1)]
     pub notes: Vec<String>,
     /// Why the orders in it are not carried out in the pusher's own account, where they have to be.
@@ -61,7 +62,7 @@ pub enum Outcome {
 /// How an event left the hook.
 #[derive(Debug)]
 pub enum HandedOver {
-    ToDaemon(Reply),
+    ToDaemon(Reply, socket::Answered),
     /// The daemon did not take it in time, so it waits in the spool.
     ToSpool {
         because: socket::Error,
@@ -89,8 +90,8 @@ pub fn hand_over(event: &Event, socket: &Path, spool: &Path, deadline: Instant) 
     let frame = frame::wrap(&event.encode())?;
     failpoint("hook.before_connect");
     let because = match socket::deliver(socket, &frame, deadline) {
-        Ok(Reply { outcome: Outcome::Later { because }, .. }) => socket::Error::Later(because),
-        Ok(reply) => return Ok(HandedOver::ToDaemon(reply)),
+        Ok((Reply { outcome: Outcome::Later { because }, .. }, _)) => socket::Error::Later(because),
+        Ok((reply, answered)) => return Ok(HandedOver::ToDaemon(reply, answered)),
         Err(error) => error,
     };
     failpoint("hook.before_spool");

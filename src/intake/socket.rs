@@ -23,6 +23,20 @@ pub struct Peer {
     pub pid: Option<i32>,
 }
 
+/// The connection an answer came on; to drop it says that nobody saw the answer.
+#[derive(Debug)]
+pub struct Answered(UnixStream);
+
+impl Answered {
+    /// Tells the daemon that its answer was passed on. Never waits.
+    pub fn passed_on(mut self) {
+        let _ = self.0.set_nonblocking(true).and_then(|()| self.0.write_all(&[PASSED_ON]));
+    }
+}
+
+/// What a hook sends when it has passed on the answer.
+const PASSED_ON: u8 = 1;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the daemon is not running")]
@@ -42,12 +56,13 @@ pub enum Error {
 }
 
 /// Offers a frame to the daemon and waits for its reply, both within the deadline.
-pub fn deliver(path: &Path, frame: &[u8], deadline: Instant) -> Result<Reply, Error> {
+pub fn deliver(path: &Path, frame: &[u8], deadline: Instant) -> Result<(Reply, Answered), Error> {
     let mut stream = offer(path, frame, deadline)?;
     failpoint("hook.after_write_before_ack");
     stream.set_read_timeout(Some(left(deadline)?)).map_err(Error::Io)?;
     let body = read_reply(&mut stream, deadline)?;
-    minicbor::decode(&body).map_err(|error| Error::Answer(error.to_string()))
+    let reply = minicbor::decode(&body).map_err(|error| Error::Answer(error.to_string()))?;
+    Ok((reply, Answered(stream)))
 }
 
 /// Offers a frame to the daemon and leaves; it is lost if the daemon ends before it came to read it.
@@ -70,6 +85,11 @@ pub async fn answer(stream: &mut tokio::net::UnixStream, reply: &Reply) -> std::
     let body = minicbor::to_vec(reply).expect("writing to a vector cannot fail");
     let frame = frame::wrap(&body).map_err(std::io::Error::other)?;
     stream.write_all(&frame).await
+}
+
+/// Waits until the hook says that it passed on an answer; false when it leaves without a word.
+pub async fn is_passed_on(stream: &mut tokio::net::UnixStream) -> bool {
+    stream.read_u8().await.is_ok_and(|byte| byte == PASSED_ON)
 }
 
 /// Who is at the other end.

@@ -209,8 +209,8 @@ impl People {
         }
     }
 
-    /// Whose own account in Jira it is: a person's by name, or else a user's or a login's, which is told from a name by
-    /// its sort.
+    /// Whose it is, wherever they push from, such as an account in Jira or what they are to be told: a person's by name,
+    /// or else a user's or a login's, which is told from a name by its sort.
     pub fn holder(&self, pusher: &Pusher) -> String {
         match (self.who(pusher), pusher.by) {
             (Some(person), _) => person.name.clone(),

@@ -88,7 +88,8 @@ pub enum Retry {
     Insist,
 }
 
-const COLUMNS: &str =
+/// What a row is made of, in the order of [`effect`].
+pub(super) const COLUMNS: &str =
     "effect_key, site_id, repo_id, lane, issue_id, commit_id, command, author, pusher, event_id, state, refusal, note, attempts,
      probes, remote_id, added_at, ready_at, settle_at, settled_at, body, actor";
 
@@ -130,13 +131,6 @@ pub fn list(c: &Connection, filter: &EffectFilter) -> Result<Vec<EffectRow>> {
         filter.limit.unwrap_or(1000)
     );
     c.prepare(&sql)?.query_map(&named(&values)[..], effect)?.collect()
-}
-
-pub fn since(c: &Connection, pusher: &str, since: i64, limit: usize) -> Result<Vec<EffectRow>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM effect WHERE pusher = ?1 AND added_at >= ?2 ORDER BY seq, place, ordinal, part LIMIT ?3"
-    );
-    c.prepare_cached(&sql)?.query_map(rusqlite::params![pusher, since, limit as i64], effect)?.collect()
 }
 
 pub fn counts(c: &Connection, now: i64) -> Result<Vec<Ledgered>> {
@@ -215,7 +209,7 @@ fn named<'a>(values: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a dyn
     values.iter().map(|(name, value)| (*name, value as _)).collect()
 }
 
-fn effect(row: &Row<'_>) -> Result<EffectRow> {
+pub(super) fn effect(row: &Row<'_>) -> Result<EffectRow> {
     let state: State = ledger::state(row, 10)?;
     Ok(EffectRow {
         id: row.get(0)?,

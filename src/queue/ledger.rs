@@ -32,6 +32,7 @@ use std::borrow::Cow;
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
 
 use super::audit::{self, AuditRow};
+use super::news;
 use super::protocol::{self, Hold, SETTLE_MS, Standing, State, Step};
 use crate::failpoint::weakened;
 
@@ -47,6 +48,8 @@ pub struct Planned {
     pub pusher: String,
     /// In whose name: Jira's own id of an account, or empty for the site's account.
     pub actor: String,
+    /// Who is told what becomes of it, see `people`; empty: nobody.
+    pub person: String,
     pub effects: Vec<NewEffect>,
 }
 
@@ -588,21 +591,23 @@ fn authorise(c: &Connection, planned: &Planned, effect: &NewEffect, row: &Standi
     let (state, settle_at) = opening(c, effect.authored_at, now)?;
     let sql =
         "UPDATE effect SET repo_id = ?2, event_id = ?3, seq = ?4, place = ?5, commit_id = ?6, pusher = ?7, body = ?8,
-                 body_hash = ?9, state = ?10, settle_at = ?11, added_at = ?12, actor = ?13 WHERE effect_key = ?1";
+                 body_hash = ?9, state = ?10, settle_at = ?11, added_at = ?12, actor = ?13, person = ?14 WHERE effect_key = ?1";
     let NewEffect { key, place, commit, body, body_hash, .. } = effect;
-    let Planned { repository, event, seq, pusher, actor, .. } = planned;
+    let Planned { repository, event, seq, pusher, actor, person, .. } = planned;
     let state = state.as_str();
-    let values =
-        params![key, repository, event, seq, place, commit, pusher, body, body_hash, state, settle_at, now, actor];
+    let values = params![
+        key, repository, event, seq, place, commit, pusher, body, body_hash, state, settle_at, now, actor, person
+    ];
     c.prepare_cached(sql)?.execute(values).map(|changed| changed > 0)
 }
 
 /// Adds what follows from an effect, right behind it.
 fn follow(c: &Connection, turn: &Turn, then: &NewEffect, now: i64) -> Result<()> {
-    let sql = "SELECT event_id, seq, place, ordinal, part FROM effect WHERE effect_key = ?1";
-    let (event, seq, place, ordinal, part): (String, i64, i64, u32, i64) = c
-        .prepare_cached(sql)?
-        .query_row([&turn.key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?;
+    let sql = "SELECT event_id, seq, place, ordinal, part, person FROM effect WHERE effect_key = ?1";
+    let (event, seq, place, ordinal, part, person): (String, i64, i64, u32, i64, String) =
+        c.prepare_cached(sql)?.query_row([&turn.key], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+        })?;
     if find(c, &then.key)?.is_some() {
         return Ok(());
     }
@@ -613,6 +618,7 @@ fn follow(c: &Connection, turn: &Turn, then: &NewEffect, now: i64) -> Result<()>
         seq,
         pusher: turn.pusher.clone(),
         actor: turn.actor.clone(),
+        person,
         effects: Vec::new(),
     };
     insert(c, &planned, &NewEffect { place, ordinal, ..then.clone() }, part + 1, now)?;
@@ -632,10 +638,10 @@ fn insert(c: &Connection, planned: &Planned, effect: &NewEffect, part: i64, now:
         Ruling::Refused { why, because } => (State::Refused, now, Some(why.as_str()), Some(because.as_str())),
     };
     let sql = "INSERT INTO effect (effect_key, site_id, repo_id, lane, event_id, seq, place, ordinal, part, commit_id, command,
-                 author, authored_at, pusher, actor, state, refusal, ready_at, settle_at, body, body_hash, note, added_at, settled_at,
+                 author, authored_at, pusher, actor, person, state, refusal, ready_at, settle_at, body, body_hash, note, added_at, settled_at,
                  repeats)
                VALUES (:key, :site, :repository, :lane, :event, :seq, :place, :ordinal, :part, :commit, :command,
-                 :author, :authored_at, :pusher, :actor, :state, :refusal, :now, :settle_at, :body, :body_hash, :note, :now,
+                 :author, :authored_at, :pusher, :actor, :person, :state, :refusal, :now, :settle_at, :body, :body_hash, :note, :now,
                  iif(:state = 'refused', :now, NULL), :repeats)";
     let inserted = c.prepare_cached(sql)?.execute(named_params! {
         ":key": effect.key,
@@ -653,6 +659,7 @@ fn insert(c: &Connection, planned: &Planned, effect: &NewEffect, part: i64, now:
         ":authored_at": effect.authored_at,
         ":pusher": planned.pusher,
         ":actor": planned.actor,
+        ":person": planned.person,
         ":state": state.as_str(),
         ":refusal": refusal,
         ":settle_at": settle_at,
@@ -708,13 +715,16 @@ fn held(c: &Connection, turn: &Turn, now: i64) -> Result<Option<Standings>> {
 pub(super) fn change_row(c: &Connection, row: &Standings, step: Step, change: &Change<'_>, now: i64) -> Result<bool> {
     let Standing { state: from, epoch, .. } = row.standing;
     let Some(to) = protocol::next(from, step) else { return Ok(false) };
+    // What was refused before Jira was asked is no outcome: the push was answered with it.
+    let ended = matches!(to, State::Settled | State::Parked) || to == State::Refused && change.refusal == Some("jira");
+    let outcome = if ended { Some(news::next(c, now)?) } else { None };
     let sql = "UPDATE effect SET state = :to, epoch = epoch + 1,
                  owner = iif(:keeps, owner, NULL), lease_until = iif(:keeps, lease_until, 0),
                  attempts = attempts + :attempts, probes = iif(:found_out, 0, probes + :probes),
                  ready_at = coalesce(:ready_at, ready_at), settle_at = coalesce(:settle_at, settle_at),
                  intent_at = iif(:forgets, NULL, coalesce(:intent_at, intent_at)), sweep_at = :sweep_at,
                  issue_id = coalesce(:issue_id, issue_id), remote_id = coalesce(:remote_id, remote_id),
-                 refusal = :refusal, note = :note, settled_at = iif(:settled, :now, NULL)
+                 refusal = :refusal, note = :note, settled_at = iif(:settled, :now, NULL), outcome = :outcome
                WHERE effect_key = :key AND state = :from AND epoch = :epoch";
     let changed = c.prepare_cached(sql)?.execute(named_params! {
         ":key": row.key,
@@ -735,6 +745,7 @@ pub(super) fn change_row(c: &Connection, row: &Standings, step: Step, change: &C
         ":refusal": change.refusal,
         ":note": change.note,
         ":settled": change.settled,
+        ":outcome": outcome,
         ":now": now,
     })?;
     if changed > 0 {

@@ -26,6 +26,7 @@ mod logins;
 mod look;
 #[cfg(test)]
 mod model;
+mod news;
 mod outbox;
 mod protocol;
 mod read_back;
@@ -46,6 +47,7 @@ pub use events::{Added, Queued, Tip};
 pub use ledger::{Denied, Gone, NewEffect, Outcome, Planned, Ruled, Ruling, Sweep, Turn};
 pub use logins::LoginRow;
 pub use look::{Counts, EntityRow, EventRow, Filter, RepositoryRow, SiteCounts, Trace};
+pub use news::{MOST as MOST_NEWS, News, Trouble};
 pub use outbox::{Batch, Class, EntityKind, Lease, NewEntity, Next, Owed, Owing, Settled};
 pub use protocol::State;
 pub use read_back::{Marked, OfSite, ReadBack, Way};
@@ -84,6 +86,25 @@ impl Queue {
     /// Stores an event; `Ok` means that it is on disk.
     pub async fn add(&self, event: Event, uid: u32, now: i64) -> Result<Added, Error> {
         self.store.write(move |c| events::add(c, &event, uid, now)).await
+    }
+
+    /// Stores an event as [`Queue::add`] does, and says what `person` has not been told before it.
+    pub async fn add_of(
+        &self,
+        event: Event,
+        uid: u32,
+        person: Option<String>,
+        now: i64,
+    ) -> Result<(Added, News), Error> {
+        self.store
+            .write(move |c| {
+                let added = events::add(c, &event, uid, now)?;
+                // An event is worth more than news.
+                let news = person.map(|person| news::of(c, &person)).transpose();
+                let news = news.inspect_err(|error| tracing::warn!("news cannot be read: {error}"));
+                Ok((added, news.ok().flatten().unwrap_or_default()))
+            })
+            .await
     }
 
     /// Queued events that are due, oldest first, at most one a repository, without those of `busy`.
@@ -316,9 +337,24 @@ impl Queue {
         self.store.read(move |c| effects::list(c, &filter)).await
     }
 
-    /// What became of what somebody pushed since a moment, in the order it was given; at most `limit`.
-    pub async fn effects_since(&self, pusher: String, since: i64, limit: usize) -> Result<Vec<EffectRow>, Error> {
-        self.store.read(move |c| effects::since(c, &pusher, since, limit)).await
+    /// What a person has not been told of their orders.
+    pub async fn news(&self, person: String) -> Result<News, Error> {
+        self.store.read(move |c| news::of(c, &person)).await
+    }
+
+    /// Notes that a person was told of what became of their orders, up to this outcome.
+    pub async fn told(&self, person: String, up_to: i64) -> Result<(), Error> {
+        self.store.write(move |c| news::told(c, &person, up_to)).await
+    }
+
+    /// What went wrong with orders, as far as nobody was mailed about it; oldest first.
+    pub async fn unmailed(&self, now: i64) -> Result<Vec<Trouble>, Error> {
+        self.store.read(move |c| news::unmailed(c, now)).await
+    }
+
+    /// Notes that a person is mailed about what went wrong, up to this outcome.
+    pub async fn mailed(&self, person: String, up_to: i64) -> Result<(), Error> {
+        self.store.write(move |c| news::mailed(c, &person, up_to)).await
     }
 
     /// How many effects there are, by site and state.

@@ -81,6 +81,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
+    include_str!("migrations/0006.sql"),
 ];
 
 impl Store {
@@ -395,6 +396,7 @@ mod tests {
             include_str!("migrations/0003.sample.sql"),
             include_str!("migrations/0004.sample.sql"),
             include_str!("migrations/0005.sample.sql"),
+            include_str!("migrations/0006.sample.sql"),
         ];
         assert_eq!(samples.len(), MIGRATIONS.len());
         let mut connection = Connection::open_in_memory().unwrap();
@@ -406,6 +408,23 @@ mod tests {
         let broken: i64 =
             connection.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0)).unwrap();
         assert_eq!(broken, 0);
+    }
+
+    #[test]
+    fn f77_orders_of_an_older_store_keep_when_they_ended_and_are_no_news() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, &MIGRATIONS[..2]).unwrap();
+        connection.execute_batch(include_str!("migrations/0001.sample.sql")).unwrap();
+        connection.execute_batch(include_str!("migrations/0002.sample.sql")).unwrap();
+        let old = "UPDATE effect SET state = 'settled', settled_at = 5 WHERE effect_key = 'k1';
+                   UPDATE effect SET state = 'parked', refusal = NULL, settled_at = NULL WHERE effect_key = 'k2';
+                   UPDATE audit SET effect_key = 'k2', what = 'parked', at = 8;";
+        connection.execute_batch(old).unwrap();
+        migrate(&mut connection, MIGRATIONS).unwrap();
+        let sql =
+            "SELECT group_concat(outcome || person, ' '), (SELECT value FROM meta WHERE name = 'outcome') FROM effect";
+        let found: (String, i64) = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert_eq!(found, ("5 8".to_owned(), 8));
     }
 
     #[test]

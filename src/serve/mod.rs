@@ -16,6 +16,7 @@
 //! | `GET /logins` | whose own accounts are linked, without what opens them |
 //! | `POST /login` | links or unlinks the account of a person; what there is to say, or 422 with the reason |
 //! | `GET /read-backs?site=`, `POST /read-backs` | how marks are found again at a site; a list of what was found out |
+//! | `GET /effects/news?person=` | what somebody was not told of their orders |
 //! | `POST /reload` | reads the configuration again; 422 with the reason when it is not taken |
 
 use std::collections::BTreeMap;
@@ -175,6 +176,7 @@ fn router(office: Office) -> Router {
         .route("/queue/retry", post(retry))
         .route("/queue/drop", post(give_up))
         .route("/effects", get(effects))
+        .route("/effects/news", get(news))
         .route("/effects/audit", get(audit))
         .route("/effects/verify", get(verify))
         .route("/effects/retry", post(retry_effects))
@@ -259,6 +261,16 @@ pub struct Key {
 
 async fn effects(State(office): State<Office>, Query(filter): Query<EffectFilter>) -> Answer<Vec<EffectRow>> {
     office.queue.effects(filter).await.map(Json).map_err(unavailable)
+}
+
+/// Somebody who pushed, as `people` names them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Person {
+    pub person: String,
+}
+
+async fn news(State(office): State<Office>, Query(Person { person }): Query<Person>) -> Answer<Vec<EffectRow>> {
+    office.queue.news(person).await.map(|news| Json(news.rows)).map_err(unavailable)
 }
 
 async fn audit(State(office): State<Office>, Query(Key { key }): Query<Key>) -> Answer<Vec<AuditRow>> {

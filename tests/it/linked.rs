@@ -207,7 +207,7 @@ fn g4_an_account_is_linked_by_whom_the_kernel_names_and_for_nobody_else() {
         Wish::In { token: "ann-token".to_owned().into(), email: Some("ann@example.org".to_owned()), scoped: false };
     let request = Request { site: "jira".to_owned(), wish, person: Some("Bob".to_owned()) };
     let bytes = frame::wrap_as(frame::LOGIN, &request.encode()).unwrap();
-    let reply = socket::deliver(&world.socket(), &bytes, Instant::now() + Duration::from_secs(20)).unwrap();
+    let (reply, _) = socket::deliver(&world.socket(), &bytes, Instant::now() + Duration::from_secs(20)).unwrap();
     assert!(
         matches!(&reply.outcome, Outcome::Refused { because } if because.contains("only an administrator")),
         "{reply:?}"

@@ -18,6 +18,7 @@ mod hostile;
 mod jira;
 mod linked;
 mod network;
+mod news;
 mod operations;
 mod platform;
 mod process;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::Event;
 use crate::git::{Commit, Update};
-use crate::intake::{self, HandedOver, Outcome};
+use crate::intake::{self, HandedOver, Outcome, Reply};
 use crate::parse::{IssueKey, Mentions, Order, Rules};
 use crate::queue::Ruling;
 use crate::sync::Orders;
@@ -23,10 +23,31 @@ pub struct Answer<'a> {
 
 /// The most lines a push is answered with.
 const LINES: usize = 10;
+/// How many of them may be news: five outcomes, and how many there are more.
+const NEWS: usize = 6;
 
 impl Answer<'_> {
     /// The lines, without the `remote:` that Git puts before them. None when there is nothing to say.
     pub fn lines(&self) -> Vec<String> {
+        let news = self.news();
+        let mut lines = self.of_push(LINES - news.len());
+        match lines.is_empty() {
+            true if news.is_empty() => return lines,
+            true => lines.push("jira: of earlier commands:".to_owned()),
+            false => {}
+        }
+        lines.extend(news);
+        lines
+    }
+
+    /// What the daemon says of earlier orders of whoever pushed.
+    fn news(&self) -> Vec<String> {
+        let Ok(HandedOver::ToDaemon(Reply { notes, .. }, _)) = self.handed else { return Vec::new() };
+        notes.iter().take(NEWS).map(|note| format!("  earlier: {}", Untrusted::text(note))).collect()
+    }
+
+    /// What is to be said of the push itself, in at most so many lines.
+    fn of_push(&self, most: usize) -> Vec<String> {
         let mut found = Found::default();
         for update in &self.event.updates {
             found.branch(update, self.rules);
@@ -41,7 +62,7 @@ impl Answer<'_> {
         }
         let details = self.details(&found);
         let mut lines = vec![self.headline(&found)];
-        let room = LINES - 1;
+        let room = most - 1;
         let more = details.len().saturating_sub(room);
         let shown = if more > 0 { room - 1 } else { room };
         lines.extend(details.into_iter().take(shown));
@@ -64,7 +85,7 @@ impl Answer<'_> {
         };
         let fate = match self.handed {
             _ if found.keys.is_empty() && !self.event.rest => String::new(),
-            Ok(HandedOver::ToDaemon(reply)) => match &reply.outcome {
+            Ok(HandedOver::ToDaemon(reply, _)) => match &reply.outcome {
                 Outcome::Stored => " queued for Jira".to_owned(),
                 Outcome::Refused { because } | Outcome::Later { because } => {
                     format!(" not linked: {}", Untrusted::text(because))

@@ -10,6 +10,7 @@
 mod answer;
 mod clone;
 
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -27,7 +28,8 @@ use crate::config::{Config, Environment, Places};
 use crate::event::{Claim, Event, EventId, Kind, Origin, PushOption, Seen};
 use crate::git::{self, Budget, Known, Repository, Told, Update};
 use crate::host::Account;
-use crate::intake::{self, HandedOver, Outcome};
+use crate::intake::socket::Answered;
+use crate::intake::{self, HandedOver, Outcome, Reply};
 use crate::parse::Rules;
 use crate::send::{self, Executor};
 use crate::sync::Orders;
@@ -90,14 +92,18 @@ pub fn run(arguments: Arguments, environment: Environment) -> ExitCode {
     let Some(watchman) = watch(&call, started + LONGEST) else { return call.finish().into() };
     // A bug in the work is no concern of the push.
     let work = AssertUnwindSafe(|| call.work(environment, started, &watchman));
-    let lines = std::panic::catch_unwind(work).unwrap_or_default();
+    let (lines, answered) = std::panic::catch_unwind(work).unwrap_or_default();
     if !call.end() {
         // The watchman was first, and ends the process.
         loop {
             std::thread::park();
         }
     }
-    say(&lines);
+    if say(&lines)
+        && let Some(answered) = answered
+    {
+        answered.passed_on();
+    }
     call.finish().into()
 }
 
@@ -110,17 +116,22 @@ struct Call {
 }
 
 impl Call {
-    /// Does what is ours to do, and gives the lines to say.
-    fn work(&self, environment: Environment, started: Instant, watchman: &mpsc::Sender<Instant>) -> Vec<String> {
+    /// Does what is ours to do, and gives the lines to say, and the connection on which news among them came.
+    fn work(
+        &self,
+        environment: Environment,
+        started: Instant,
+        watchman: &mpsc::Sender<Instant>,
+    ) -> (Vec<String>, Option<Answered>) {
         let (name, first) = (&self.arguments.name, self.arguments.arguments.first());
         let hook = match Hook::new(name, self.arguments.config.as_deref(), environment, started) {
             Ok(hook) => hook,
-            Err(error) => return vec![format!("jira: nothing was linked: {error:#}")],
+            Err(error) => return (vec![format!("jira: nothing was linked: {error:#}")], None),
         };
         let _ = watchman.send(started + Duration::from_millis(hook.config.hook.deadline_ms));
         let first = first.map(OsString::as_os_str).unwrap_or_default();
         let lines = hook.work(&self.stdin, first).unwrap_or_else(|error| vec![format!("jira: {error:#}")]);
-        if hook.config.hook.answer { lines } else { Vec::new() }
+        if hook.config.hook.answer { (lines, hook.answered.take()) } else { Default::default() }
     }
 
     /// Tells whether the caller is the one to finish the call: the first to ask.
@@ -177,6 +188,8 @@ struct Hook {
     places: Places,
     environment: Environment,
     started: Instant,
+    /// Where to say that news were passed on.
+    answered: Cell<Option<Answered>>,
 }
 
 impl Hook {
@@ -188,7 +201,16 @@ impl Hook {
         let path = Places::config_path(chosen.as_deref(), &environment);
         let config = Config::load(&path)?;
         let places = Places::new(&path, &config, &environment);
-        Ok(Hook { name: name.to_owned(), git_dir, repository, config, places, environment, started })
+        Ok(Hook {
+            name: name.to_owned(),
+            git_dir,
+            repository,
+            config,
+            places,
+            environment,
+            started,
+            answered: Cell::default(),
+        })
     }
 
     fn work(&self, stdin: &[u8], first: &OsStr) -> anyhow::Result<Vec<String>> {
@@ -257,12 +279,18 @@ impl Hook {
         }
         let name = account.map(|account| account.repository_name(&self.git_dir)).unwrap_or_default();
         let mut orders = self.orders(&event, account.zip(site))?;
-        if let (Some(orders), Ok(HandedOver::ToDaemon(reply))) = (&mut orders, &handed) {
+        if let (Some(orders), Ok(HandedOver::ToDaemon(reply, _))) = (&mut orders, &handed) {
             // Only the daemon knows who has linked an account.
             orders.lacks.clone_from(&reply.lacks);
         }
         let orders = orders.as_ref().map(|orders| (orders, name.as_str()));
-        Ok(Answer { event: &event, rules: &rules, site, orders, handed: &handed }.lines())
+        let lines = Answer { event: &event, rules: &rules, site, orders, handed: &handed }.lines();
+        if let Ok(HandedOver::ToDaemon(Reply { notes, .. }, answered)) = handed
+            && !notes.is_empty()
+        {
+            self.answered.set(Some(answered));
+        }
+        Ok(lines)
     }
 
     /// By whose leave the agent carries out the orders of an event, where it is the one to do so.
@@ -372,7 +400,7 @@ fn concerning(stdin: &[u8]) -> Result<Vec<Update>, git::Error> {
 fn taken(handed: &Result<HandedOver, intake::Error>) -> bool {
     match handed {
         Ok(HandedOver::ToSpool { .. }) => true,
-        Ok(HandedOver::ToDaemon(reply)) => reply.outcome == Outcome::Stored,
+        Ok(HandedOver::ToDaemon(reply, _)) => reply.outcome == Outcome::Stored,
         Err(_) => false,
     }
 }
@@ -388,12 +416,10 @@ fn fit(event: &mut Event) {
     }
 }
 
-/// Prints little, once, and does not care whether anybody is left to read it.
-fn say(lines: &[String]) {
-    if !lines.is_empty() {
-        let text = lines.iter().fold(String::new(), |text, line| text + line + "\n");
-        let _ = std::io::stderr().lock().write_all(text.as_bytes());
-    }
+/// Prints little, once, and tells whether somebody took it, which no push depends on.
+fn say(lines: &[String]) -> bool {
+    let text = lines.iter().fold(String::new(), |text, line| text + line + "\n");
+    std::io::stderr().lock().write_all(text.as_bytes()).is_ok()
 }
 
 fn status(ran: std::io::Result<i32>) -> u8 {

@@ -52,6 +52,7 @@ fn planned(seq: i64, effects: Vec<NewEffect>) -> Planned {
         seq,
         pusher: "ann".to_owned(),
         actor: String::new(),
+        person: "user ann".to_owned(),
         effects,
     }
 }
@@ -296,7 +297,6 @@ async fn the_first_verified_pusher_counts() {
     assert!(!plan(by("ann", 4, Ruling::Ready)).await.news);
     let row = story.queue.effects(EffectFilter::default()).await.unwrap().remove(0);
     assert_eq!((row.pusher.as_str(), row.event.as_str(), row.refusal), ("bob", "e3", None));
-    assert_eq!(story.queue.effects_since("bob".to_owned(), NOW, 9).await.unwrap().len(), 1, "it is part of his push");
     for (key, why) in [("a", Denied::Age), ("i", Denied::Import), ("p", Denied::Policy)] {
         assert_eq!(story.plan(5, vec![order(key, "ABC-2", refused(why))]).await, [(State::Refused, true)]);
         assert_eq!(story.plan(6, vec![ready(key, "ABC-2")]).await, [(State::Refused, false)]);
@@ -467,9 +467,6 @@ async fn people_find_effects_by_what_they_know_of_them() {
         1
     );
     assert_eq!(found(EffectFilter { limit: Some(1), ..EffectFilter::default() }).await, 1);
-    let mine = story.queue.effects_since("ann".to_owned(), NOW, 2).await.unwrap();
-    assert_eq!(mine.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["aa", "ab"]);
-    assert!(story.queue.effects_since("ann".to_owned(), NOW + 1, 2).await.unwrap().is_empty());
     let counts = story.queue.effect_counts(NOW + 7).await.unwrap().remove(0);
     assert_eq!((counts.ready, counts.refused, counts.oldest_ms), (2, 1, Some(7)));
 }
@@ -704,4 +701,97 @@ async fn f43_what_waits_for_one_account_holds_up_no_other_and_keeps_its_order() 
     let turn = story.intend(NOW).await;
     assert_eq!(keys(&["ann"]).await, ["b1"; 0]);
     assert_eq!(turn.key, "a1");
+}
+
+impl Story {
+    async fn news(&self, person: &str) -> (Vec<String>, i64) {
+        let news = self.queue.news(person.to_owned()).await.unwrap();
+        (news.rows.into_iter().map(|row| row.id).collect(), news.up_to)
+    }
+
+    /// The only effect that is due comes to an end.
+    async fn end(&self, outcome: Outcome, now: i64) {
+        let turn = self.intend(now).await;
+        assert!(self.settle(&turn, outcome, now).await);
+    }
+}
+
+fn never() -> Outcome {
+    Outcome::Refused { because: "there are Close, Reopen".to_owned() }
+}
+
+#[tokio::test]
+async fn f11_an_outcome_is_news_for_its_person_until_they_were_told() {
+    let story = story();
+    story.plan(1, vec![ready("done", "ABC-1"), order("old", "ABC-2", refused(Denied::Age))]).await;
+    assert_eq!(story.news("user ann").await, (Vec::new(), 0), "what is open, or was refused in the push, is no news");
+    story.end(applied_as("10"), NOW + 500).await;
+    story.plan(2, vec![ready("refused", "ABC-3")]).await;
+    // The clock was set back.
+    story.end(never(), NOW).await;
+    let (rows, up_to) = story.news("user ann").await;
+    assert_eq!(
+        (rows, up_to),
+        (vec!["refused".to_owned(), "done".to_owned()], NOW + 501),
+        "what went wrong comes first"
+    );
+    assert!(story.news("user bob").await.0.is_empty() && story.news("").await.0.is_empty());
+    assert_eq!(story.news("user ann").await.0.len(), 2, "to be asked is not to have told");
+    story.queue.told("user ann".to_owned(), up_to).await.unwrap();
+    story.queue.told("user ann".to_owned(), NOW).await.unwrap();
+    assert!(story.news("user ann").await.0.is_empty(), "a mark never goes back");
+    let filter = EffectFilter { id: Some("refused".to_owned()), ..EffectFilter::default() };
+    story.queue.retry_effects(filter, Retry::Insist, "root".to_owned(), NOW).await.unwrap();
+    assert!(story.news("user ann").await.0.is_empty(), "what is tried again has no outcome");
+    story.end(Outcome::Parked { because: "look".to_owned() }, NOW).await;
+    assert_eq!(story.news("user ann").await, (vec!["refused".to_owned()], NOW + 502));
+}
+
+#[tokio::test]
+async fn f11_of_more_news_than_anybody_reads_the_newest_are_given() {
+    let story = story();
+    let names: Vec<String> = (0..super::super::MOST_NEWS + 9).map(|number| format!("k{number:03}")).collect();
+    for name in &names {
+        story.plan(1, vec![ready(name, "ABC-1")]).await;
+        story.end(applied_as("10"), NOW).await;
+    }
+    let (rows, up_to) = story.news("user ann").await;
+    assert_eq!((&rows[..], up_to), (&names[9..], NOW + names.len() as i64 - 1));
+}
+
+#[tokio::test]
+async fn f11_what_follows_from_a_transition_is_news_only_when_it_went_wrong() {
+    let story = story();
+    let then = |key| Outcome::Applied { remote_id: None, note: None, then: Some(Box::new(ready(key, "ABC-1"))) };
+    story.plan(1, vec![ready("a", "ABC-1")]).await;
+    story.end(then("a-said"), NOW).await;
+    story.end(applied_as("10"), NOW).await;
+    assert_eq!(story.news("user ann").await.0, ["a"]);
+    story.plan(2, vec![ready("b", "ABC-1")]).await;
+    story.end(then("b-said"), NOW).await;
+    story.end(never(), NOW).await;
+    assert_eq!(story.news("user ann").await.0, ["b-said", "a", "b"]);
+}
+
+#[tokio::test]
+async fn f11_only_what_went_wrong_is_mailed_and_nothing_twice() {
+    let story = story();
+    let unmailed = async |now: i64| {
+        let troubles = story.queue.unmailed(now).await.unwrap();
+        troubles.into_iter().map(|trouble| (trouble.person, trouble.row.id, trouble.outcome)).collect::<Vec<_>>()
+    };
+    let ann = |key: &str, outcome| ("user ann".to_owned(), key.to_owned(), outcome);
+    for (key, outcome) in
+        [("done", applied_as("10")), ("no", never()), ("look", Outcome::Parked { because: "x".to_owned() })]
+    {
+        story.plan(1, vec![ready(key, "ABC-1")]).await;
+        story.end(outcome, NOW).await;
+    }
+    assert_eq!(unmailed(NOW).await, [ann("no", NOW + 1), ann("look", NOW + 2)]);
+    assert!(unmailed(NOW + 2 * DAY_MS).await.is_empty(), "that was long ago");
+    story.queue.mailed("user ann".to_owned(), NOW + 1).await.unwrap();
+    assert_eq!(unmailed(NOW).await, [ann("look", NOW + 2)]);
+    story.queue.restored(NOW + 3).await.unwrap();
+    assert!(unmailed(NOW + 3).await.is_empty(), "the copy does not know what was mailed");
+    assert_eq!(story.news("user ann").await.0.len(), 3, "a push tells it again");
 }

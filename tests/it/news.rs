@@ -1,0 +1,133 @@
+//! Whoever pushed learns what became of their orders: with the next push, and when they ask.
+
+use serde_json::json;
+
+use crate::harness::{Repository, World, wait_until_or};
+use crate::smart::with_people;
+
+/// A host, whose account is ours, says who pushes.
+const SMART: &str = "policy = \"bot\"\nhost_users = [\"root\"]";
+const PEOPLE: &str = "[hook]\nread_ms = 1500\ndeadline_ms = 2000\n[[person]]\nname = \"Ann Example\"\n\
+                      emails = [\"ann@example.org\"]\nlogins = [\"ann\"]\n\
+                      [[person]]\nname = \"Bob\"\nemails = [\"bob@example.org\"]\nlogins = [\"bob\"]\n";
+
+/// Commits and pushes as somebody, and gives what they see.
+#[track_caller]
+fn push(clone: &Repository<'_>, login: &str, message: &str) -> String {
+    push_with(clone, login, message, &[])
+}
+
+#[track_caller]
+fn push_with(clone: &Repository<'_>, login: &str, message: &str, environment: &[(&str, &str)]) -> String {
+    clone.commit(message);
+    let mut git = clone.command(&["push", "origin", "HEAD:main"]);
+    let output = git.env("GL_USER", login).envs(environment.iter().copied()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+/// The lines of an answer that tell of earlier orders.
+fn earlier(said: &str) -> Vec<String> {
+    said.lines().filter_map(|line| Some(line.split_once("earlier: ")?.1.trim_end().to_owned())).collect()
+}
+
+#[track_caller]
+fn wait_for(world: &World, state: &str, number: usize) {
+    wait_until_or(
+        &format!("{number} are {state}"),
+        || world.effects(&["list", "--state", state]).len() == number,
+        || format!("{:?} {}", world.effects(&["list"]), world.log()),
+    );
+}
+
+#[test]
+fn f11_f14_a_refusal_comes_with_the_next_push_of_whoever_ordered_and_once() {
+    let world = with_people(SMART, |_| PEOPLE.to_owned());
+    let daemon = world.daemon();
+    let repository = world.repository("tool");
+    let clone = world.clone_of(&repository, "work");
+    let first = push(&clone, "ann", "ABC-1 #start");
+    assert!(first.contains("ABC-1 #start is queued") && earlier(&first).is_empty(), "{first}");
+    wait_for(&world, "refused", 1);
+    let asked = world.agent_says(&["effects", "list", "--since-last-push", "--pusher", "ann"]);
+    assert!(asked.contains("ABC-1 #start: refused by Jira: ") && asked.contains("Start Progress"), "{asked}");
+    assert!(world.effects(&["list", "--since-last-push"]).is_empty(), "of the user who asks there are none");
+    let others = push(&clone, "bob", "ABC-2 look");
+    assert!(earlier(&others).is_empty(), "{others}");
+    // What nobody passes on is told again.
+    let lost = push_with(&clone, "ann", "ABC-2 lost", &[("AGENT_ABORT_AT", "hook.after_write_before_ack")]);
+    assert!(earlier(&lost).is_empty(), "{lost}");
+    let next = push(&clone, "ann", "ABC-3 go on");
+    let told = earlier(&next);
+    assert!(told.len() == 1 && told[0].starts_with("ABC-1 #start: refused by Jira: "), "{next}");
+    assert!(told[0].contains("Start Progress") && told[0].contains("Start Review"), "{next}");
+    assert!(next.contains("queued for Jira"), "the push itself is answered as ever: {next}");
+    let again = push(&clone, "ann", "ABC-3 go on");
+    assert!(earlier(&again).is_empty(), "{again}");
+    let _daemon = world.restarted(daemon);
+    let again = push(&clone, "ann", "ABC-3 go on");
+    assert!(earlier(&again).is_empty(), "{again}");
+    assert!(world.effects(&["list", "--since-last-push", "--pusher", "ann"]).is_empty());
+}
+
+#[test]
+fn f11_of_many_outcomes_five_are_told_and_the_answer_stays_short() {
+    let world = with_people(SMART, |_| PEOPLE.to_owned());
+    let _daemon = world.daemon();
+    let repository = world.repository("tool");
+    let clone = world.clone_of(&repository, "work");
+    let orders: String = (1..=6).map(|number| format!("ABC-{number} #comment done\n")).collect();
+    push(&clone, "ann", &format!("{orders}ABC-7 #start\n"));
+    wait_for(&world, "settled", 6);
+    wait_for(&world, "refused", 1);
+    let keys: String = (1..=9).map(|number| format!(" ABC-{number}")).collect();
+    let said = push(&clone, "ann", &format!("all of{keys}"));
+    let told = earlier(&said);
+    assert_eq!(told.len(), 6, "{said}");
+    assert!(told[0].starts_with("ABC-7 #start: refused by Jira: "), "{said}");
+    assert!(told[1..5].iter().all(|line| line.contains(" #comment: done")), "{said}");
+    assert_eq!(told[5], "2 more: agent effects list", "{said}");
+    let ours: Vec<&str> = said.lines().filter(|line| line.starts_with("remote: ")).collect();
+    assert_eq!(ours.len(), 10, "{said}");
+    assert!(earlier(&push(&clone, "ann", "nothing to link")).is_empty());
+}
+
+#[test]
+fn f11_news_come_also_with_a_push_that_links_nothing() {
+    let world = with_people(SMART, |_| PEOPLE.to_owned());
+    let _daemon = world.daemon();
+    let repository = world.repository("tool");
+    let clone = world.clone_of(&repository, "work");
+    push(&clone, "ann", "ABC-1 #comment done");
+    wait_for(&world, "settled", 1);
+    let said = push(&clone, "ann", "nothing to link");
+    assert!(said.contains("jira: of earlier commands:"), "{said}");
+    assert_eq!(earlier(&said).len(), 1, "{said}");
+}
+
+/// Gives the answer that Jira's error has to a comment, with what terminals and mail would obey.
+fn hostile(world: &World) {
+    let body = json!({"errorMessages": ["no\u{1b}[31m\r\nBcc: eve@example.org\n\n\u{202e}way"]}).to_string();
+    let act = json!({"status": {"code": 400, "body": body, "content_type": "application/json"}});
+    world.sandbox.misbehave(json!([{"on": "add_comment", "times": 1, "act": act}]));
+}
+
+#[test]
+fn r6_what_jira_says_reaches_no_terminal_as_it_is() {
+    let world = with_people(SMART, |_| PEOPLE.to_owned());
+    let _daemon = world.daemon();
+    let repository = world.repository("tool");
+    let clone = world.clone_of(&repository, "work");
+    hostile(&world);
+    push(&clone, "ann", "ABC-1 #comment done");
+    wait_for(&world, "refused", 1);
+    let asked = world.agent_says(&["effects", "list", "--since-last-push", "--pusher", "ann"]);
+    let why = world.agent_says(&["why", "ABC-1"]);
+    let said = push(&clone, "ann", "ABC-2 go on");
+    assert!(earlier(&said).len() == 1 && earlier(&said)[0].contains("way"), "{said}");
+    for text in [&asked, &why, &said] {
+        assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text:?}");
+        assert!(!text.lines().any(|line| line.trim_start_matches("remote: ").starts_with("Bcc")), "{text:?}");
+    }
+}
