@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::host::Account;
 use crate::people::{self, Group, People, Person};
 use crate::smart::Policy;
-use crate::{parse, queue, send};
+use crate::{mail, parse, queue, send};
 
 /// Everything `config.toml` says, checked.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -29,6 +29,7 @@ pub struct Config {
     pub person: Vec<Person>,
     pub group: Vec<Group>,
     pub people: people::Settings,
+    pub mail: mail::Settings,
 }
 
 /// Section `daemon`: where the process keeps things. The defaults are those of a system service when
@@ -193,6 +194,7 @@ impl Config {
     fn check(&self) -> Result<(), String> {
         self.rules(None).map_err(|error| error.to_string())?;
         let people = self.table()?;
+        self.mail.post().map_err(|because| format!("mail: {because}"))?;
         let mut names = BTreeSet::new();
         for site in &self.site {
             site.check().map_err(|error| format!("site {}: {error}", site.name))?;

@@ -20,6 +20,7 @@ pub mod smart; // who may give orders
 pub mod sync; // what an event means, and what no hook told
 pub mod send; // telling Jira: batches, retries, effects
 pub mod login; // people's own accounts in Jira: proven, sealed, opened
+pub mod mail; // what went wrong with orders, told to whoever gave them
 pub mod host; // where repositories live, and how hooks get there
 pub mod serve; // all of the above, shown to administrators
 pub mod sandbox; // a Jira to try with

@@ -9,6 +9,7 @@
 //! | [`line`] | queued events: what each means for its site |
 //! | [`sites`] | one loop a site: claim, tell, settle |
 //! | [`effects`] | one loop a site whose orders we carry out: claim, send or look, settle; [`actors`] in whose name |
+//! | [`mail`] | what went wrong with orders: mailed to whoever gave them |
 //! | [`upkeep`] | unconfirmed intents, comparing refs, old rows, snapshots, the disk |
 //!
 //! A part that panics is logged and begun again. A store that cannot be written ends the process,
@@ -19,6 +20,7 @@ mod effects;
 mod intake;
 mod line;
 mod logins;
+mod mail;
 mod sites;
 mod upkeep;
 
@@ -169,6 +171,7 @@ impl Shared {
         self.begin(&mut parts, "line", |shared| Ok(line::run(shared)));
         self.begin(&mut parts, "sites", |shared| Ok(sites::run(shared)));
         self.begin(&mut parts, "effects", |shared| Ok(effects::run(shared)));
+        self.begin(&mut parts, "mail", |shared| Ok(mail::run(shared)));
         self.begin(&mut parts, "upkeep", |shared| Ok(upkeep::run(shared)));
         self.serve(&mut parts, reload);
         let watched = self.watch_config();

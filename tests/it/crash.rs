@@ -100,6 +100,7 @@ pub const PLACES: &[(&str, &[u32])] = &[
     ("hook.before_connect", &[1]),
     ("hook.before_spool", &[1]),
     ("line.before_finish", &[1]),
+    ("mail.after_mark", &[1]),
     ("queue.before_ack", &[1, 2, 3, 4, 5, 6]),
     ("queue.before_commit", &[1, 2, 3, 4, 5, 6]),
     ("queue.in_migration", &[1]),
@@ -147,8 +148,9 @@ fn f15_f28_f31_nothing_is_lost_or_told_twice_wherever_the_daemon_dies() {
         assert!(!matches!(promise, Promise::Nothing(_)), "{promise:?}");
         promised.push(direct.commits[number].clone());
     };
-    let elsewhere =
-        |name: &str| name.starts_with("hook.") || name.starts_with("effects.") || name == "queue.in_migration";
+    let elsewhere = |name: &str| {
+        ["hook.", "effects.", "mail."].iter().any(|part| name.starts_with(part)) || name == "queue.in_migration"
+    };
     for (name, passages) in PLACES.iter().filter(|(name, _)| !elsewhere(name)) {
         for passage in *passages {
             let place = format!("{name}:{passage}");

@@ -1,8 +1,14 @@
-//! Whoever pushed learns what became of their orders: with the next push, and when they ask.
+//! Whoever pushed learns what became of their orders: with the next push, by mail, and when they ask.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::harness::{Repository, World, wait_until_or};
+use crate::clock::Clock;
+use crate::crash::assert_aborted;
+use crate::harness::{Repository, World, wait_until, wait_until_or};
+use crate::hook::skipped;
 use crate::smart::with_people;
 
 /// A host, whose account is ours, says who pushes.
@@ -130,4 +136,106 @@ fn r6_what_jira_says_reaches_no_terminal_as_it_is() {
         assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text:?}");
         assert!(!text.lines().any(|line| line.trim_start_matches("remote: ").starts_with("Bcc")), "{text:?}");
     }
+}
+
+/// A `sendmail` that keeps what it is given, and what it sees.
+fn sendmail(world: &World) -> PathBuf {
+    let folder = world.folder.join("mails");
+    std::fs::create_dir(&folder).unwrap();
+    let program = world.folder.join("sendmail");
+    let at = folder.display();
+    let text = format!(
+        "#!/bin/sh\ncat > {at}/part.$$\nenv > {at}/env\necho \"$@\" > {at}/words\nmv {at}/part.$$ {at}/mail.$$\n"
+    );
+    std::fs::write(&program, text).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let config = std::fs::read_to_string(world.config()).unwrap();
+    let section = format!("[mail]\nsendmail = \"{} -oem\"\nfrom = \"jira@example.org\"\n", program.display());
+    std::fs::write(world.config(), section + &config).unwrap();
+    folder
+}
+
+fn mails(folder: &PathBuf) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mails = entries.filter(|path| path.to_string_lossy().contains("/mail."));
+    mails.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+#[test]
+fn n1_r6_what_went_wrong_goes_to_the_pusher_in_one_mail_that_nobody_can_add_to() {
+    let world = with_people(SMART, |_| PEOPLE.replace("Ann Example", "Ann\\r\\nBcc: eve@example.org"));
+    let folder = sendmail(&world);
+    let Some((clock, _daemon)) = Clock::of_day(&world) else { return skipped("there is no faketime here") };
+    let repository = world.repository("tool");
+    let clone = world.clone_of(&repository, "work");
+    hostile(&world);
+    push(&clone, "ann", "ABC-1 #comment no\nABC-2 #start\n");
+    push(&clone, "eve", "ABC-3 #start\n");
+    wait_for(&world, "refused", 3);
+    push(&clone, "ann", "ABC-4 #comment done\n");
+    wait_for(&world, "settled", 1);
+    assert!(mails(&folder).is_empty(), "it is collected for a minute");
+    clock.set("+2m");
+    wait_until_or("a mail has left", || !mails(&folder).is_empty(), || world.log());
+    let (head, body) = mails(&folder)[0].split_once("\n\n").map(|(a, b)| (a.to_owned(), b.replace("=\n", ""))).unwrap();
+    assert!(head.contains("<ann@example.org>") && head.contains("\nAuto-Submitted: auto-generated\n"), "{head}");
+    assert!(head.contains("\nSubject: Jira=") || head.contains("\nSubject: =?UTF-8?Q?Jira=3A_2_commands"), "{head}");
+    assert!(body.contains("ABC-1 #comment: refused by Jira") && body.contains("ABC-2 #start: refused"), "{body}");
+    assert!(!body.contains("ABC-3") && !body.contains("ABC-4"), "{body}");
+    assert!(!format!("{head}\n{body}").lines().any(|line| line.starts_with("Bcc")), "{head}\n{body}");
+    let env = std::fs::read_to_string(folder.join("env")).unwrap();
+    assert!(!env.contains("GIT_") && !env.contains("HOME="), "{env}");
+    assert_eq!(std::fs::read_to_string(folder.join("words")).unwrap(), "-oem -i -t\n", "no address is an argument");
+    // What comes later is a mail of its own, which tells nothing again; who has no address got none.
+    push(&clone, "bob", "ABC-5 #start\n");
+    wait_for(&world, "refused", 4);
+    clock.set("+4m");
+    wait_until_or("a second mail has left", || mails(&folder).len() > 1, || world.log());
+    let second: Vec<String> = mails(&folder).into_iter().filter(|mail| mail.contains("bob@example.org")).collect();
+    assert!(mails(&folder).len() == 2 && second.len() == 1 && second[0].contains("ABC-5"), "{second:?}");
+    assert!(!world.log().contains("@example.org"), "{}", world.log());
+}
+
+/// The promise for mail is at most once: what may have left does not leave again.
+#[test]
+fn n1_f31_a_mail_that_was_begun_is_not_begun_again_and_the_next_push_tells_it() {
+    let world = with_people(SMART, |_| PEOPLE.to_owned());
+    let Some((clock, mut daemon)) = Clock::of_day(&world) else { return skipped("there is no faketime here") };
+    let repository = world.repository("tool");
+    let clone = world.clone_of(&repository, "work");
+    clock.set("+5m");
+    push(&clone, "ann", "ABC-1 #start\n");
+    wait_for(&world, "refused", 1);
+    assert_eq!(daemon.stop(), Some(0));
+    let folder = sendmail(&world);
+    let mut daemon = world.spawn_daemon(&[("AGENT_ABORT_AT", "mail.after_mark")]);
+    assert_aborted(&mut daemon, "mail.after_mark");
+    let _daemon = world.daemon();
+    push(&clone, "bob", "ABC-2 #start\n");
+    wait_for(&world, "refused", 2);
+    let said = push(&clone, "ann", "ABC-3 go on\n");
+    assert_eq!(earlier(&said).len(), 1, "{said}");
+    wait_until_or("Bob's mail has left", || !mails(&folder).is_empty(), || world.log());
+    let all = mails(&folder);
+    assert!(all.len() == 1 && all[0].contains("bob@example.org"), "{all:?}");
+}
+
+/// A program that fails or hangs costs nothing but the mail.
+#[test]
+fn n1_a_sendmail_that_fails_is_logged_and_holds_up_nothing() {
+    let world = with_people(SMART, |_| PEOPLE.to_owned());
+    let Some((clock, mut daemon)) = Clock::of_day(&world) else { return skipped("there is no faketime here") };
+    let repository = world.repository("tool");
+    let clone = world.clone_of(&repository, "work");
+    clock.set("+5m");
+    push(&clone, "ann", "ABC-1 #start\n");
+    wait_for(&world, "refused", 1);
+    assert_eq!(daemon.stop(), Some(0));
+    sendmail(&world);
+    std::fs::write(world.folder.join("sendmail"), "#!/bin/sh\nexit 75\n").unwrap();
+    let _daemon = world.daemon();
+    wait_until("it is logged", || world.log().contains("a mail about 1 outcomes was lost"));
+    assert!(world.log().contains("exit status: 75"), "{}", world.log());
+    push(&clone, "ann", "ABC-2 #comment done\n");
+    wait_for(&world, "settled", 1);
 }
