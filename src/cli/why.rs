@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Context, admin, show};
 use crate::clock;
 use crate::entity::{branch_id, branch_name};
-use crate::queue::EntityRow;
+use crate::queue::{EffectRow, EntityRow};
 use crate::serve::{Why, WhyEvent};
 use crate::text::Untrusted;
 
@@ -28,7 +28,7 @@ struct What<'a> {
 pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode> {
     let (_, places) = context.config()?;
     let mut why: Why = admin::get(&places, "/why", &What { what: &arguments.what })?;
-    if why.entities.is_empty() {
+    if why.entities.is_empty() && why.effects.is_empty() {
         why = admin::get(&places, "/why", &What { what: &branch_id(arguments.what.as_bytes()) })?;
     }
     if arguments.json {
@@ -36,11 +36,11 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
     } else {
         tell(&why, &arguments.what);
     }
-    Ok(if why.entities.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if why.entities.is_empty() && why.effects.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn tell(why: &Why, what: &str) {
-    if why.entities.is_empty() {
+    if why.entities.is_empty() && why.effects.is_empty() {
         show::line(format_args!(
             "Jira was never owed anything about {}: no event named it with an issue key",
             Untrusted::text(what)
@@ -62,6 +62,22 @@ fn tell(why: &Why, what: &str) {
             entity.sequence
         ));
         show::line(format_args!("  Jira      {}", fate(entity)));
+    }
+    why.effects.iter().for_each(ordered);
+}
+
+/// One order of a commit, from whoever gave it to what Jira answered.
+fn ordered(row: &EffectRow) {
+    show::line(format_args!("order {} {}", row.issue, Untrusted::text(&row.command)));
+    show::line(format_args!("  effect    {}", row.id));
+    show::line(format_args!("  commit    {} by {}", row.commit, Untrusted::text(&row.author)));
+    let pusher = if row.pusher.is_empty() { "nobody knows whom" } else { &row.pusher };
+    show::line(format_args!("  pushed    by {} at {}", Untrusted::text(pusher), clock::show(row.added_at)));
+    let at = row.settled_at.map(|at| format!(" since {}", clock::show(at))).unwrap_or_default();
+    let because = row.note.as_deref().map(|note| format!(": {}", Untrusted::text(note))).unwrap_or_default();
+    show::line(format_args!("  state     {}{at}, sent {} times{because}", row.state, row.attempts));
+    if let Some(remote) = &row.remote_id {
+        show::line(format_args!("  in Jira   {}", Untrusted::text(remote)));
     }
 }
 

@@ -133,6 +133,20 @@ pub fn list(c: &Connection, filter: &EffectFilter) -> Result<Vec<EffectRow>> {
     c.prepare(&sql)?.query_map(&named(&values)[..], effect)?.collect()
 }
 
+/// What a commit orders, by its id or the beginning (4 characters or more), else what was ordered of an issue.
+pub fn of(c: &Connection, what: &str) -> Result<Vec<EffectRow>> {
+    let few = EffectFilter { limit: Some(100), ..EffectFilter::default() };
+    let mut found = Vec::new();
+    if what.len() >= 4 && what.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        found = list(c, &EffectFilter { commit: Some(what.to_lowercase()), ..few.clone() })?;
+    }
+    if found.is_empty() {
+        found = list(c, &EffectFilter { issue: Some(what.to_uppercase()), ..few })?;
+    }
+    found.reverse();
+    Ok(found)
+}
+
 pub fn counts(c: &Connection, now: i64) -> Result<Vec<Ledgered>> {
     let sql = "SELECT site_id, sum(state = 'planned'), sum(state = 'ready'), sum(state IN ('intent', 'probing')),
                  sum(state = 'unknown'), sum(state = 'settled'), sum(state = 'refused'), sum(state = 'parked'),

@@ -357,6 +357,11 @@ impl Queue {
         self.store.write(move |c| news::mailed(c, &person, up_to)).await
     }
 
+    /// What a commit orders, or what was ordered of an issue; in the order it was given.
+    pub async fn effects_of(&self, what: String) -> Result<Vec<EffectRow>, Error> {
+        self.store.read(move |c| effects::of(c, &what)).await
+    }
+
     /// How many effects there are, by site and state.
     pub async fn effect_counts(&self, now: i64) -> Result<Vec<Ledgered>, Error> {
         self.store.read(move |c| effects::counts(c, now)).await

@@ -12,7 +12,7 @@
 //! | `GET /events?state=&repository=&limit=` | events |
 //! | `POST /queue/retry`, `POST /queue/drop` | a filter as JSON; how many rows changed |
 //! | `POST /forget` | a repository's id: every site that was told of it is to forget it |
-//! | `GET /why?what=` | the way of a commit, an issue or a branch |
+//! | `GET /why?what=` | the way of a commit, an issue or a branch, with what was ordered |
 //! | `GET /logins` | whose own accounts are linked, without what opens them |
 //! | `POST /login` | links or unlinks the account of a person; what there is to say, or 422 with the reason |
 //! | `GET /read-backs?site=`, `POST /read-backs` | how marks are found again at a site; a list of what was found out |
@@ -115,6 +115,9 @@ pub struct Repository {
 pub struct Why {
     pub entities: Vec<EntityRow>,
     pub events: Vec<WhyEvent>,
+    /// What a commit orders, or what was ordered of an issue, and what became of it.
+    #[serde(default)]
+    pub effects: Vec<EffectRow>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -321,8 +324,10 @@ struct What {
 }
 
 async fn why(State(office): State<Office>, Query(What { what }): Query<What>) -> Answer<Why> {
+    let effects = office.queue.effects_of(what.clone()).await.map_err(unavailable)?;
     let trace = office.queue.trace(what).await.map_err(unavailable)?;
-    Ok(Json(Why { entities: trace.entities, events: trace.events.into_iter().filter_map(why_event).collect() }))
+    let events = trace.events.into_iter().filter_map(why_event).collect();
+    Ok(Json(Why { entities: trace.entities, events, effects }))
 }
 
 fn why_event(row: EventRow) -> Option<WhyEvent> {

@@ -239,3 +239,35 @@ fn n1_a_sendmail_that_fails_is_logged_and_holds_up_nothing() {
     push(&clone, "ann", "ABC-2 #comment done\n");
     wait_for(&world, "settled", 1);
 }
+
+#[test]
+fn k12_why_shows_the_whole_way_of_a_commit_with_what_it_ordered() {
+    let world = world_of(PEOPLE, SMART);
+    let _daemon = world.daemon();
+    let repository = world.repository("tool");
+    let clone = world.clone_of(&repository, "work");
+    push(&clone, "ann", "ABC-1 #comment done\nABC-2 #start\n");
+    let commit = clone.git(&["rev-parse", "HEAD"]);
+    wait_for(&world, "settled", 1);
+    wait_for(&world, "refused", 1);
+    world.wait_until_idle();
+    let why = world.agent_says(&["why", &commit[..12]]);
+    for part in [
+        format!("commit {commit}").as_str(),
+        "Jira      has it since",
+        "order ABC-1 #comment",
+        "order ABC-2 #start",
+        "pushed    by ann at",
+        "state     settled since",
+        "state     refused since",
+        "Start Progress",
+        "in Jira   ",
+    ] {
+        assert!(why.contains(part), "{part}: {why}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&world.agent_says(&["why", &commit, "--json"])).unwrap();
+    let effects = json["effects"].as_array().unwrap();
+    assert_eq!(effects.iter().map(|one| one["state"].as_str().unwrap()).collect::<Vec<_>>(), ["settled", "refused"]);
+    assert!(effects[0]["remote_id"].is_string() && effects[0]["pusher"] == "ann", "{effects:?}");
+    assert!(why.contains(effects[1]["id"].as_str().unwrap()), "{why}");
+}

@@ -795,3 +795,16 @@ async fn f11_only_what_went_wrong_is_mailed_and_nothing_twice() {
     assert!(unmailed(NOW + 3).await.is_empty(), "the copy does not know what was mailed");
     assert_eq!(story.news("user ann").await.0.len(), 3, "a push tells it again");
 }
+
+#[tokio::test]
+async fn k12_the_orders_of_a_commit_are_found_by_the_beginning_of_its_id() {
+    let story = story();
+    story.plan(1, vec![ready("a", "ABC-1"), NewEffect { ordinal: 1, ..ready("b", "DEAD-1") }]).await;
+    let found = async |what: &str| {
+        let rows = story.queue.effects_of(what.to_owned()).await.unwrap();
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found("C0FF").await, ["a", "b"]);
+    assert_eq!(found("abc-1").await, ["a"]);
+    assert!(found("c0").await.is_empty() && found("beef").await.is_empty());
+}
