@@ -210,9 +210,16 @@ impl Config {
                 return Err(format!("account {}: smart: allow: {because}", account.name));
             }
             let site = self.site_of(account);
-            if !account.repository.is_empty() && site.is_some_and(|site| site.executor != send::Executor::Agent) {
+            let executor = site.map(send::Settings::executor);
+            if !account.repository.is_empty() && executor == Some(send::Executor::Off) {
                 return Err(format!(
-                    "account {}: repository: smart_commits is for commands that the agent carries out (executor = \"agent\")",
+                    "account {}: repository: smart_commits is for commands that are carried out, and the site's executor is \"off\"",
+                    account.name
+                ));
+            }
+            if account.smart.policy == Policy::Linked && executor.is_some_and(|who| who != send::Executor::Agent) {
+                return Err(format!(
+                    "account {}: smart: policy = \"linked\" is for commands that the agent carries out (executor = \"agent\")",
                     account.name
                 ));
             }

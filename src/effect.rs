@@ -152,24 +152,24 @@ const REMEMBERED_DAYS: u32 = 60;
 const COMMAND: usize = 60;
 const NOTE: usize = 300;
 
-/// Everything that a commit orders, each ruled on by itself. The message must be whole: a cut one would make other keys.
+/// Everything that a commit orders, with the ruling on each. The message must be whole: a cut one would make other keys.
 pub fn of_commit(
     mentions: &Mentions,
     commit: &Commit,
     arrival: &Arrival,
-    rule: impl Fn(&Order) -> Ruling,
+    rulings: impl IntoIterator<Item = Ruling>,
 ) -> Vec<NewEffect> {
     let identity = arrival.identity.of(commit);
     let mut before = HashMap::new();
-    let effect = |order: &Order| {
+    let effect = |(order, ruling): (&Order, Ruling)| {
         let effect = Effect::new(order, commit, arrival);
         let digest = effect.order_digest();
         let times: &mut u32 = before.entry(digest).or_insert(0);
         let key = EffectKey::new(&arrival.site, &identity, &digest, *times);
         *times += 1;
-        effect.into_new(key, arrival.place, rule(order))
+        effect.into_new(key, arrival.place, ruling)
     };
-    mentions.orders.iter().map(effect).collect()
+    mentions.orders.iter().zip(rulings).map(effect).collect()
 }
 
 /// Orders of commits whose place newer ones take: each stands for one order that says the same.
@@ -183,7 +183,7 @@ pub struct Replaced {
 
 impl Replaced {
     pub fn add(&mut self, mentions: &Mentions, commit: &Commit, arrival: &Arrival) {
-        let orders = of_commit(mentions, commit, arrival, |_| Ruling::Open);
+        let orders = of_commit(mentions, commit, arrival, std::iter::repeat(Ruling::Open));
         self.orders.extend(orders.into_iter().filter_map(|order| Some((likeness(&order)?, order.key))));
     }
 
@@ -452,7 +452,7 @@ mod tests {
 
     fn effects_of(commit: &Commit, arrival: &Arrival) -> Vec<NewEffect> {
         let rules = Rules::new(&Settings::default(), None).unwrap();
-        of_commit(&rules.message(&commit.message), commit, arrival, |_| Ruling::Ready)
+        of_commit(&rules.message(&commit.message), commit, arrival, std::iter::repeat(Ruling::Ready))
     }
 
     fn keys_of(commit: &Commit, arrival: &Arrival) -> Vec<String> {
@@ -494,7 +494,7 @@ mod tests {
         let commit = commit('a', message);
         let known = ["ABC", "DEF"].map(str::to_owned).into();
         let all = Rules::new(&Settings::default(), Some(known)).unwrap().message(message.as_bytes());
-        let all = of_commit(&all, &commit, &arrival, |_| Ruling::Ready);
+        let all = of_commit(&all, &commit, &arrival, std::iter::repeat(Ruling::Ready));
         let some = effects_of(&commit, &arrival);
         assert_eq!((all.len(), some.len()), (2, 1));
         assert_eq!(all[1].key, some[0].key);

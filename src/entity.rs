@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::event::Seen;
 use crate::git::{Commit, RefName};
 use crate::parse::IssueKey;
-use crate::queue::{EntityKind, NewEntity};
+use crate::queue::{EntityKind, Leave, NewEntity};
 use crate::text::{cut, hex};
 
 /// Where people look at a repository in a browser. Section `account.web`.
@@ -215,7 +215,7 @@ pub fn branch_name(id: &str) -> Option<Vec<u8>> {
 }
 
 /// As much of a message as Jira keeps, so that the outbox stays small.
-fn beginning(message: &[u8]) -> Vec<u8> {
+pub fn beginning(message: &[u8]) -> Vec<u8> {
     let some = &message[..message.len().min(4 * MESSAGE)];
     cut(&String::from_utf8_lossy(some), MESSAGE).as_bytes().to_vec()
 }
@@ -227,7 +227,7 @@ fn entity(kind: EntityKind, id: String, keys: &[IssueKey], told: Told) -> NewEnt
     digest.update(keys.join(" "));
     digest.update([0]);
     digest.update(&body);
-    NewEntity { kind, id, keys, hash: hex(&digest.finalize()), body, only_if_told: false }
+    NewEntity { kind, id, keys, hash: hex(&digest.finalize()), body, only_if_told: false, leave: Leave::None }
 }
 
 /// The longest message that Jira keeps, in UTF-16 units.

@@ -8,12 +8,15 @@
 //! What is refused for want of a vouched-for pusher may still come from one who is; every other refusal is for good. The
 //! reasons are sentences for the person who pushed.
 
+use std::sync::LazyLock;
+
 use serde::Deserialize;
 
 use crate::effect::{self, Circumstances, Identity};
+use crate::entity;
 use crate::event::Kind;
 use crate::git::{Ident, RefName};
-use crate::parse::Verb;
+use crate::parse::{self, Mentions, Mode, Order, Rules, Verb};
 use crate::people::{self, Evidence, People, Person, Pusher, Signature};
 use crate::queue::{Denied, Ruling};
 
@@ -161,6 +164,24 @@ impl Settings {
         }
     }
 
+    /// Rules on one order where Jira is the one to carry it out: in the name of the commit's author, so that nobody else
+    /// may give one.
+    pub fn rule_as_author(&self, asked: &Asked<'_>, people: &People, came: Circumstances, now: i64) -> Ruling {
+        let ruling = self.rule(asked, people, came, now);
+        if ruling != Ruling::Ready || self.policy == Policy::Email {
+            return ruling;
+        }
+        let because = match self.giver(asked.pusher, asked.signature).map(|giver| people.who(giver).ok_or(giver)) {
+            Some(Ok(person)) if is_author(person, asked.author, people) => return ruling,
+            Some(Ok(person)) => format!("Jira acts as the commit's author, and that is not {}", person.name),
+            Some(Err(Pusher { login, .. })) => {
+                format!("Jira acts as the commit's author, and no [[person]] joins {login} with an address")
+            }
+            None => "Jira acts as the commit's author, and nobody vouches for who pushed it".to_owned(),
+        };
+        refused(because)
+    }
+
     /// Whether what a hook of this user claims is what a host says.
     pub fn is_host(&self, uid: u32) -> bool {
         people::is_named(&self.host_users, uid)
@@ -234,6 +255,48 @@ impl Allow {
             || self.repositories.iter().any(|pattern| fits(pattern.as_bytes(), asked.repository.as_bytes()));
         people && verbs && transitions && refs && repositories
     }
+}
+
+/// Rules on all orders of a commit where Jira is the one to carry them out, given a rule on each by itself.
+///
+/// Jira is given the beginning of the message, reads it by a grammar of its own, and carries out whatever it finds. So
+/// it is left nothing unless each order that it finds is one that we find too, whole, and that may be carried out.
+pub fn leave(mentions: &Mentions, message: &[u8], rule: impl Fn(&Order) -> Ruling) -> Vec<Ruling> {
+    let [whole, given] = [message, &entity::beginning(message)].map(|text| JIRA.message(text).orders);
+    let ruled: Vec<(&Order, Ruling)> = mentions.orders.iter().map(|order| (order, rule(order))).collect();
+    let obstacle = given.iter().find_map(|order| {
+        let named = || format!("{} {}", order.key, effect::command(order));
+        if !whole.iter().any(|other| other.key == order.key && other.verb == order.verb) {
+            return Some(format!("Jira is given the beginning of a long message, which ends within {}", named()));
+        }
+        match ruled.iter().find(|(ours, _)| is_same(ours, order)) {
+            None => Some(format!("Jira reads {} in the message, which is no command here", named())),
+            Some((_, Ruling::Ready)) => None,
+            Some(_) => Some(format!("Jira carries out all commands of a commit or none, and {} is refused", named())),
+        }
+    });
+    let unread = "Jira reads no such command in the part of the message that it is given";
+    let rule = |(order, ruling): (&Order, Ruling)| match (ruling, &obstacle) {
+        (Ruling::Ready, Some(obstacle)) => refused(obstacle.clone()),
+        (Ruling::Ready, None) if !given.iter().any(|other| is_same(order, other)) => refused(unread.to_owned()),
+        (ruling, _) => ruling,
+    };
+    ruled.into_iter().map(rule).collect()
+}
+
+/// How Jira reads messages, as far as that is known.
+static JIRA: LazyLock<Rules> = LazyLock::new(|| {
+    let settings = parse::Settings { mode: Mode::Strict, ..parse::Settings::default() };
+    Rules::new(&settings, None).expect("the settings are the usual ones")
+});
+
+/// Whether two readings of a message have found the same order: their texts may differ in where they end.
+fn is_same(one: &Order, other: &Order) -> bool {
+    one.key == other.key && effect::command(one).eq_ignore_ascii_case(&effect::command(other))
+}
+
+fn refused(because: String) -> Ruling {
+    Ruling::Refused { why: Denied::Policy, because }
 }
 
 fn policy(because: String) -> Denial {
@@ -357,6 +420,62 @@ mod tests {
         let strict = "policy = 'bot'\norders_of_others = false";
         check(strict, &comment(), "ann", Some("eve"), "main", Some("eve is not the commit's author"));
         check(strict, &comment(), "ann", Some("ann"), "main", None);
+    }
+
+    /// Asks as `login` about all orders of a message of `author` that Jira would carry out; what is refused, and why.
+    #[track_caller]
+    fn check_left(text: &str, message: &str, author: &str, login: Option<&str>, expected: &[Option<&str>]) {
+        let settings: Settings = toml::from_str(text).unwrap();
+        let author = Ident { email: format!("{author}@example.org").into_bytes(), ..Ident::default() };
+        let pusher = login.map(|login| Pusher { login: login.to_owned(), by: Evidence::Host });
+        let refs = [RefName::new("refs/heads/main")];
+        let came = Circumstances { kind: Kind::Push, import: false, verified: false, authored_at: 0 };
+        let rule = |order: &Order| {
+            let (verb, pusher) = (&order.verb, pusher.as_ref());
+            let signature = &Signature::Unchecked { because: String::new() };
+            let asked = Asked { verb, author: &author, pusher, signature, refs: &refs, repository: "team/tool" };
+            settings.rule_as_author(&asked, &people(), came, 1)
+        };
+        let projects = Some(["ABC".to_owned()].into());
+        let rules = Rules::new(&parse::Settings { more: true, ..parse::Settings::default() }, projects).unwrap();
+        let ruled = leave(&rules.message(message.as_bytes()), message.as_bytes(), rule);
+        assert_eq!(ruled.len(), expected.len(), "{ruled:?}");
+        for (ruling, expected) in ruled.iter().zip(expected) {
+            match (ruling, expected) {
+                (Ruling::Ready, None) => {}
+                (Ruling::Refused { because, .. }, Some(part)) if because.contains(part) => {}
+                _ => panic!("{ruling:?} instead of {expected:?} of {message:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn g5_jira_is_left_the_orders_of_whoever_pushed_their_own_commits() {
+        let message = "ABC-1 #comment x #time 1h #close";
+        check_left(BOT, message, "ann", Some("ann"), &[None; 3]);
+        check_left(BOT, "ABC-1 #comment x", "bob", Some("ann"), &[Some("as the commit's author, and that is not ann")]);
+        check_left(BOT, "ABC-1 #comment x", "ann", Some("eve"), &[Some("no [[person]] joins eve with an address")]);
+        check_left(BOT, "ABC-1 #comment x", "ann", None, &[Some("nobody vouches")]);
+        check_left("", "ABC-1 #comment x", "ann", Some("ann"), &[Some("switched off")]);
+        check_left("policy = 'email'\ni_accept_forgery = true", message, "bob", None, &[None; 3]);
+        check_left(BOT, "ABC-1 #comment x", "ci", Some("ci"), &[Some("ci is a service")]);
+    }
+
+    #[test]
+    fn g5_jira_is_left_all_that_it_would_carry_out_or_nothing() {
+        let refs = "policy = 'bot'\ntransition_refs = ['refs/heads/release']";
+        let or_none = Some("all commands of a commit or none, and ABC-1 #close is refused");
+        check_left(refs, "ABC-1 #comment x #close", "ann", Some("ann"), &[or_none, Some("move no issues")]);
+        // What is no issue of ours, or no command, is both for Jira.
+        check_left(BOT, "ABC-1 #close\nXYZ-1 #close", "ann", Some("ann"), &[Some("Jira reads XYZ-1 #close")]);
+        check_left(BOT, "ABC-1 #close #label x", "ann", Some("ann"), &[Some("Jira reads ABC-1 #label"); 2]);
+        check_left(BOT, "abc-1 #close", "ann", Some("ann"), &[Some("Jira reads no such command")]);
+        let filler = "x".repeat(1015);
+        let cut = format!("{filler}\nABC-1 #close-issue");
+        check_left(BOT, &cut, "ann", Some("ann"), &[Some("ends within ABC-1 #c")]);
+        let beyond = format!("ABC-1 #close\n{filler}\nABC-1 #comment x");
+        check_left(BOT, &beyond, "ann", Some("ann"), &[None, Some("in the part of the message that it is given")]);
+        check_left(BOT, "Revert \"x\"\n\nABC-1 #close", "ann", Some("ann"), &[]);
     }
 
     #[test]

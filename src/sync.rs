@@ -26,7 +26,7 @@ use crate::event::{Event, EventId, Kind, Origin, Seen};
 use crate::git::{self, Budget, Commit, Helper, Known, Oid, RefName, Repository, Update};
 use crate::parse::{self, IssueKey, Mentions, Order, Rules};
 use crate::people::{self, People, Pusher, Signature};
-use crate::queue::{Denied, NewEffect, NewEntity, Ruling, Tip};
+use crate::queue::{Denied, Leave, NewEffect, NewEntity, Ruling, Tip};
 use crate::smart::Policy;
 use crate::{effect, smart};
 
@@ -36,7 +36,7 @@ pub struct Reading {
     pub home: Home,
     /// Whether commits take the keys of the branch they were pushed to.
     pub branch_links_commits: bool,
-    /// Where the agent carries out the orders of messages: by whose leave.
+    /// Where the orders of messages are carried out, by the agent or by Jira: by whose leave.
     pub orders: Option<Orders>,
 }
 
@@ -52,11 +52,16 @@ pub struct Orders {
     pub lacks: Option<String>,
     /// Whether the event brings the history of a repository that is new to us.
     pub import: bool,
+    /// Whether Jira is the one to carry them out, and not the agent.
+    pub by_jira: bool,
+    /// Whether we meet the repository with this event: what its hook did not read may have been told to a store that
+    /// was lost.
+    pub met: bool,
     pub now: i64,
 }
 
 impl Orders {
-    /// The orders of an event that a user handed over, where the agent is the one to obey; nothing where they only link.
+    /// The orders of an event that a user handed over, for the agent to carry out; nothing where they only link.
     pub fn new(
         event: &Event,
         uid: u32,
@@ -71,8 +76,18 @@ impl Orders {
         // What was found by looking was pushed by somebody else than the daemon that found it.
         let pushed = event.kind == Kind::Push;
         let pusher = if pushed { people.pusher(&event.claims, uid, smart.is_host(uid)) } else { None };
-        let (site, smart, actor) = (site.to_owned(), smart.clone(), String::new());
-        Some(Orders { site, smart, people, pusher, actor, lacks: None, import: false, now })
+        Some(Orders {
+            site: site.to_owned(),
+            smart: smart.clone(),
+            people,
+            pusher,
+            actor: String::new(),
+            lacks: None,
+            import: false,
+            by_jira: false,
+            met: false,
+            now,
+        })
     }
 
     /// What whoever gives an order is called: by the table, else by the login; who pushed where nobody gives it.
@@ -81,27 +96,55 @@ impl Orders {
         self.people.who(pusher).map_or_else(|| pusher.login.clone(), |person| person.name.clone())
     }
 
-    /// Rules on one order of a commit of an event, as far as that goes without a look at the commit's signature.
-    pub fn rule(&self, order: &Order, commit: &Commit, event: &Event, repository: &str) -> Ruling {
-        let signature = Signature::Unchecked { because: String::new() };
-        self.rule_signed(order, commit, &signature, event, repository)
-    }
-
-    /// Rules on one order of a commit of which is known who signed it.
-    fn rule_signed(
+    /// Rules on each order of a commit of an event, as far as that goes without a look at the commit's signature; `walked`
+    /// where the event's hook has not read the commit itself.
+    pub fn rule(
         &self,
-        order: &Order,
+        mentions: &Mentions,
         commit: &Commit,
-        signature: &Signature,
         event: &Event,
         repository: &str,
+        walked: bool,
+    ) -> Vec<Ruling> {
+        let signature = Signature::Unchecked { because: String::new() };
+        self.rule_signed(mentions, (commit, &signature), event, repository, walked)
+    }
+
+    /// Rules on each order of a commit of which is known who signed it.
+    fn rule_signed(
+        &self,
+        mentions: &Mentions,
+        commit: (&Commit, &Signature),
+        event: &Event,
+        repository: &str,
+        walked: bool,
+    ) -> Vec<Ruling> {
+        let rule = |order: &Order| self.rule_one(order, commit, event, repository, walked);
+        match self.by_jira {
+            true => smart::leave(mentions, &commit.0.message, rule),
+            false => mentions.orders.iter().map(rule).collect(),
+        }
+    }
+
+    fn rule_one(
+        &self,
+        order: &Order,
+        (commit, signature): (&Commit, &Signature),
+        event: &Event,
+        repository: &str,
+        walked: bool,
     ) -> Ruling {
         let standing = event.updates.iter().filter(|update| update.new.is_some());
         let refs: Vec<RefName> = standing.map(|update| update.name.clone()).collect();
         let (verb, author, pusher) = (&order.verb, &commit.author, self.pusher.as_ref());
         let asked = smart::Asked { verb, author, pusher, signature, refs: &refs, repository };
-        let came = self.circumstances(commit, event.kind);
-        match (self.smart.rule(&asked, &self.people, came, self.now), &self.lacks) {
+        let mut came = self.circumstances(commit, event.kind);
+        came.import |= self.by_jira && self.met && walked;
+        let ruling = match self.by_jira {
+            true => self.smart.rule_as_author(&asked, &self.people, came, self.now),
+            false => self.smart.rule(&asked, &self.people, came, self.now),
+        };
+        match (ruling, &self.lacks) {
             // Once they have linked an account they may give the order again.
             (Ruling::Ready, Some(because)) => Ruling::Refused { why: Denied::Unverified, because: because.clone() },
             (ruling, _) => ruling,
@@ -206,6 +249,7 @@ pub fn digest<E>(
         branch_keys: branch_keys(event, reading),
         digest: Digest::default(),
         named: Vec::new(),
+        walks: false,
         waiting: 0,
         portion: Vec::new(),
         helper: None,
@@ -279,7 +323,9 @@ struct Work<'a> {
     branch_keys: Vec<IssueKey>,
     digest: Digest,
     /// Commits that name an issue; the files of some are to be read yet.
-    named: Vec<(Seen, Vec<IssueKey>)>,
+    named: Vec<(Seen, Vec<IssueKey>, Leave)>,
+    /// Whether those of the hook are done, and the rest of the event is walked.
+    walks: bool,
     /// How long their messages are together.
     waiting: usize,
     portion: Vec<NewEntity>,
@@ -313,7 +359,7 @@ impl Work<'_> {
             (seen.commit, seen.cut) = (whole, false);
         }
         let mentions = self.reading.rules.message(&seen.commit.message);
-        self.orders(&seen, &mentions);
+        let leave = self.orders(&seen, &mentions);
         let mut keys = keys(&mentions);
         keys.extend(self.branch_keys.iter().filter(|key| !keys.contains(key)).cloned().collect::<Vec<_>>());
         if keys.is_empty() {
@@ -321,16 +367,19 @@ impl Work<'_> {
         }
         self.digest.keyed += 1;
         self.waiting += seen.commit.message.len();
-        self.named.push((seen, keys));
+        self.named.push((seen, keys, leave));
     }
 
-    /// Puts down what a commit orders, and whether its pusher may.
-    fn orders(&mut self, seen: &Seen, mentions: &Mentions) {
-        let Some(orders) = self.reading.orders.as_ref().filter(|_| !mentions.orders.is_empty()) else { return };
+    /// Puts down what a commit orders of the agent, and whether its pusher may; or gives leave to Jira.
+    fn orders(&mut self, seen: &Seen, mentions: &Mentions) -> Leave {
+        let Some(orders) = self.reading.orders.as_ref().filter(|_| !mentions.orders.is_empty()) else {
+            return Leave::None;
+        };
         if seen.cut {
             // Half a message would be another commit's.
-            self.digest.trouble = Some(format!("commands of {} could not be read by the daemon", seen.commit.id));
-            return;
+            let because = format!("commands of {} could not be read by the daemon", seen.commit.id);
+            self.digest.trouble = Some(because.clone());
+            return Leave::Denied { because };
         }
         let (mut commit, mut mentions) = (Cow::Borrowed(&seen.commit), Cow::Borrowed(mentions));
         let mut signature = Signature::Unchecked { because: String::new() };
@@ -340,19 +389,42 @@ impl Work<'_> {
                     mentions = Cow::Owned(self.reading.rules.message(&signed.message));
                     (commit, signature) = (Cow::Owned(signed), found);
                 }
-                Err(because) if orders.may_count(&commit) => return self.wait(&commit, &because),
-                Err(_) => return,
+                Err(because) => {
+                    if orders.may_count(&commit) && !orders.by_jira {
+                        self.wait(&commit, &because);
+                    }
+                    return Leave::Denied { because };
+                }
             }
         }
         let giver = orders.smart.giver(orders.pusher.as_ref(), &signature);
         let arrival = self.arrival(orders, giver);
-        let home = &self.reading.home.name;
-        let rule = |order: &Order| orders.rule_signed(order, &commit, &signature, self.event, home);
         let giver = giver
             .or(orders.pusher.as_ref())
             .map(|giver| Giver { login: giver.login.clone(), holder: orders.people.holder(giver) });
         let giver = giver.unwrap_or_default();
-        let mut effects = effect::of_commit(&mentions, &commit, &arrival, rule);
+        let name = &self.reading.home.name;
+        let rulings = orders.rule_signed(&mentions, (&commit, &signature), self.event, name, self.walks);
+        let mut effects = effect::of_commit(&mentions, &commit, &arrival, rulings);
+        if let Signature::Unchecked { because } = &signature
+            && orders.smart.policy == Policy::Signed
+        {
+            match orders.by_jira {
+                // Jira is told of the commit now, and given leave with it or never.
+                true => effects.iter_mut().filter(|effect| effect.ruling == Ruling::Open).for_each(|effect| {
+                    effect.ruling = Ruling::Refused { why: Denied::Unverified, because: because.clone() };
+                }),
+                false => self.wait(&commit, because),
+            }
+        }
+        if orders.by_jira {
+            let (granted, denied): (Vec<NewEffect>, Vec<NewEffect>) =
+                effects.into_iter().partition(|effect| effect.ruling == Ruling::Ready);
+            let leave = leave(&granted, &denied);
+            // What is refused is in the ledger whoever would carry it out: so that it is seen, and refused once and for all.
+            self.effects.extend(denied.into_iter().map(|effect| (giver.clone(), effect)));
+            return leave;
+        }
         if self.may_repeat() {
             let ids = parse::made_of(&commit.message).into_iter().filter_map(Oid::from_hex);
             let commits = ids.filter_map(|id| self.repository?.commit(id).ok());
@@ -360,11 +432,7 @@ impl Work<'_> {
             effects.iter_mut().for_each(|effect| effect.repeats = replaced.take(effect));
         }
         self.effects.extend(effects.into_iter().map(|effect| (giver.clone(), effect)));
-        if let Signature::Unchecked { because } = &signature
-            && orders.smart.policy == Policy::Signed
-        {
-            self.wait(&commit, because);
-        }
+        Leave::None
     }
 
     /// Notes that the orders of a commit wait until it can be told who signed it.
@@ -388,7 +456,8 @@ impl Work<'_> {
     /// nor where nothing is carried out anyway.
     fn may_repeat(&self) -> bool {
         let push = self.event.kind == Kind::Push;
-        self.reading.orders.as_ref().is_some_and(|it| push && !it.import && it.smart.identity == Identity::Authored)
+        let may = |it: &Orders| push && !it.by_jira && !it.import && it.smart.identity == Identity::Authored;
+        self.reading.orders.as_ref().is_some_and(may)
     }
 
     /// Finds the orders that were given before by commits that a rewritten branch has lost, and puts what repeats one last.
@@ -425,14 +494,17 @@ impl Work<'_> {
         self.waiting = 0;
         let mut named = std::mem::take(&mut self.named);
         if let Some(repository) = self.repository {
-            let unread = named.iter().filter(|(seen, _)| seen.files.is_none());
-            let unread: Vec<&Commit> = unread.map(|(seen, _)| &seen.commit).collect();
+            let unread = named.iter().filter(|(seen, ..)| seen.files.is_none());
+            let unread: Vec<&Commit> = unread.map(|(seen, ..)| &seen.commit).collect();
             let files = repository.files_of(self.helper(repository, unread.len()), &unread, FILES);
-            let unread = named.iter_mut().filter(|(seen, _)| seen.files.is_none());
-            unread.zip(files).for_each(|((seen, _), files)| seen.files = files.ok());
+            let unread = named.iter_mut().filter(|(seen, ..)| seen.files.is_none());
+            unread.zip(files).for_each(|((seen, ..), files)| seen.files = files.ok());
         }
         let home = &self.reading.home;
-        self.portion.extend(named.iter().filter_map(|(seen, keys)| entity::commit(seen, keys, home)));
+        let entities = named.into_iter().filter_map(|(seen, keys, leave)| {
+            entity::commit(&seen, &keys, home).map(|entity| NewEntity { leave, ..entity })
+        });
+        self.portion.extend(entities);
     }
 
     /// Gives the helper, and takes one on where there is much to do and nobody else has it.
@@ -450,6 +522,7 @@ impl Work<'_> {
         snapshot: &Snapshot,
         emit: &mut impl FnMut(Portion) -> Result<(), E>,
     ) -> Result<Result<(), git::Error>, E> {
+        self.walks = true;
         let read: HashSet<Oid> = event.commits.iter().map(|seen| seen.commit.id).collect();
         let news: Vec<Oid> = event.updates.iter().filter_map(|update| update.new).collect();
         let known = Known::new(snapshot.before.iter().copied());
@@ -506,6 +579,19 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+/// The leave of a commit to have its orders carried out by Jira: those that may be, or why none may.
+fn leave(granted: &[NewEffect], denied: &[NewEffect]) -> Leave {
+    if let Some(first) = granted.first() {
+        let orders = granted.iter().map(|effect| effect.key.clone()).collect();
+        return Leave::Granted { orders, authored_at: first.authored_at };
+    }
+    let because = denied.iter().find_map(|effect| match &effect.ruling {
+        Ruling::Refused { because, .. } => Some(because.clone()),
+        Ruling::Ready | Ruling::Open => None,
+    });
+    because.map_or(Leave::None, |because| Leave::Denied { because })
 }
 
 /// The keys that commits take from their branch: only where the push says which branch that is.
@@ -605,6 +691,8 @@ mod tests {
             people: Arc::default(),
             pusher: None,
             import: false,
+            by_jira: false,
+            met: false,
             now: 86_400_000,
         };
         let reading = Reading {

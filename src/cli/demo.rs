@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::{admin, sandbox, show};
+use crate::people;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -136,6 +137,17 @@ impl Story {
                 .arg(self.folder.join("repositories")),
         )?;
         self.say("linked it: the credential was tried before it was saved (agent link)");
+        self.allow_orders()
+    }
+
+    /// Says whose commits carry which address, so that Jira may carry out what they order.
+    fn allow_orders(&self) -> anyhow::Result<()> {
+        let mut config: toml_edit::DocumentMut = std::fs::read_to_string(self.config())?.parse()?;
+        config["account"][0]["smart"]["policy"] = toml_edit::value("bot");
+        let user = people::user(rustix::process::geteuid().as_raw());
+        let person = format!("\n[[person]]\nname = \"Demo\"\nemails = [\"demo@example.org\"]\nunix = [\"{user}\"]\n");
+        std::fs::write(self.config(), config.to_string() + &person)?;
+        self.say(format!("said that {user} is demo@example.org, and may give orders in their own commits"));
         Ok(())
     }
 
@@ -189,19 +201,25 @@ impl Story {
         Ok(self.address.clone())
     }
 
-    /// Waits until the sandbox shows four commits and the branch, and says when.
+    /// Waits until the sandbox shows four commits and the branch, and has done what one of them orders; says when.
     fn wait_for_jira(&self, address: &str) -> anyhow::Result<bool> {
         let began = Instant::now();
         loop {
-            let state = sandbox_state(address)?;
-            let (commits, branches) = shown(&state);
-            if commits == 4 && branches == 1 {
+            let (commits, branches) = shown(&ask_sandbox(address, "/sandbox/state")?);
+            let issue = ask_sandbox(address, "/sandbox/issues/DEMO-2")?;
+            let done = ["comments", "worklogs"].map(|part| issue[part].as_array().map_or(0, Vec::len));
+            if (commits, branches, done) == (4, 1, [1, 1]) {
                 let took = began.elapsed().as_millis();
                 self.say(format!("Jira shows {commits} commits and {branches} branch, {took} ms after the last push"));
+                self.say("Jira carried out what DEMO-2 was told: a comment and an hour and a half of work");
                 return Ok(true);
             }
             if began.elapsed() > PATIENCE {
-                self.say(format!("Jira shows {commits} commits and {branches} branches; 4 and 1 were expected"));
+                let [comments, worklogs] = done;
+                self.say(format!(
+                    "Jira shows {commits} commits and {branches} branches, and on DEMO-2 {comments} comments and {worklogs} \
+                     entries of work; 4 and 1, and 1 and 1 were expected"
+                ));
                 return Ok(false);
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -271,9 +289,9 @@ impl Story {
     }
 }
 
-fn sandbox_state(address: &str) -> anyhow::Result<Value> {
+fn ask_sandbox(address: &str, path: &str) -> anyhow::Result<Value> {
     let mut stream = TcpStream::connect(address)?;
-    let (_, body) = admin::exchange(&mut stream, "GET", "/sandbox/state", b"")?;
+    let (_, body) = admin::exchange(&mut stream, "GET", path, b"")?;
     Ok(serde_json::from_slice(&body)?)
 }
 

@@ -62,6 +62,9 @@ fn tell(why: &Why, what: &str) {
             entity.sequence
         ));
         show::line(format_args!("  Jira      {}", fate(entity)));
+        if let Some(orders) = entity.orders() {
+            show::line(format_args!("  orders    {orders}"));
+        }
     }
     why.effects.iter().for_each(ordered);
 }

@@ -228,14 +228,28 @@ fn reading<'a>(shared: &Shared, applied: &'a Applied, queued: &Queued) -> Option
         rules: Arc::clone(applied.rules.get(&site.name)?),
         home: account.home(&real, &site.url),
         branch_links_commits: applied.config.parse.branch_links_commits,
-        orders: match site.executor {
-            Executor::Agent if account.smart_commits(&real) => {
-                orders(shared, queued, &site.name, &account.smart, &applied.people)
-            }
-            Executor::Agent | Executor::Jira | Executor::Off => None,
+        orders: match site.executor() {
+            Executor::Off => None,
+            _ if !account.smart_commits(&real) => None,
+            Executor::Jira => Orders::new(
+                &queued.event,
+                queued.uid,
+                &site.name,
+                &account.smart,
+                Arc::clone(&applied.people),
+                clock::now(),
+            )
+            .map(|orders| Orders { by_jira: true, ..first_sight(orders, queued) }),
+            Executor::Agent => orders(shared, queued, &site.name, &account.smart, &applied.people),
         },
     };
     Some((reading, site))
+}
+
+/// What is special about an event of a repository that nobody has pushed to before.
+fn first_sight(orders: Orders, queued: &Queued) -> Orders {
+    // More than a push has time to read: an import.
+    Orders { import: queued.first_sight && queued.event.rest, met: queued.first_sight, ..orders }
 }
 
 fn orders(
@@ -250,6 +264,5 @@ fn orders(
         Ok(actor) => (actor, None),
         Err(because) => (String::new(), Some(because)),
     };
-    // More than a push has time to read, into a repository that nobody has pushed to before: an import.
-    Some(Orders { import: queued.first_sight && queued.event.rest, actor, lacks, ..orders })
+    Some(Orders { actor, lacks, ..first_sight(orders, queued) })
 }

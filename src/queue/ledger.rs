@@ -32,8 +32,8 @@ use std::borrow::Cow;
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
 
 use super::audit::{self, AuditRow};
-use super::news;
 use super::protocol::{self, Hold, SETTLE_MS, Standing, State, Step};
+use super::{news, outbox};
 use crate::failpoint::weakened;
 
 /// What an event orders.
@@ -380,6 +380,7 @@ pub fn mark_copy(c: &Connection) -> Result<()> {
 /// Makes every open effect UNKNOWN, because the store is older than what may have been sent; returns how many.
 pub fn restored(c: &Connection, now: i64) -> Result<usize> {
     set_memory(c, now)?;
+    outbox::take_leave_back(c)?;
     let mut doubted = 0;
     for key in open(c)? {
         let Some(row) = find(c, &key)? else { continue };
@@ -546,7 +547,14 @@ impl Standings {
 fn plan_one(c: &Connection, planned: &Planned, effect: &NewEffect, now: i64) -> Result<Ruled> {
     let effect = &*unless_repeated(c, effect)?;
     let Some(row) = find(c, &effect.key)? else {
-        insert(c, planned, effect, 0, now)?;
+        match outbox::left_with(c, &effect.key)? {
+            None => insert(c, planned, effect, 0, now)?,
+            Some(commit) => {
+                let because = format!("it was left to Jira with commit {commit}");
+                let ruling = Ruling::Refused { why: Denied::Policy, because };
+                insert(c, planned, &NewEffect { ruling, ..effect.clone() }, 0, now)?;
+            }
+        }
         let row = find(c, &effect.key)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         row.decided(c, row.standing.state.as_str(), row.note.as_deref().unwrap_or_default(), None, now)?;
         return Ok(row.ruled(true));
@@ -554,8 +562,9 @@ fn plan_one(c: &Connection, planned: &Planned, effect: &NewEffect, now: i64) -> 
     let open = row.standing.state == State::Planned;
     // Somebody brought the order whom nobody knew; now somebody does who is known.
     let mended = row.refusal.as_deref() == Some(Denied::Unverified.as_str());
+    let left = outbox::left_with(c, &effect.key)?.is_some();
     let changed = match &effect.ruling {
-        Ruling::Ready if open || mended => authorise(c, planned, effect, &row, now)?,
+        Ruling::Ready if (open || mended) && !left => authorise(c, planned, effect, &row, now)?,
         Ruling::Refused { why, because } if open => {
             let change =
                 Change { settled: true, refusal: Some(why.as_str()), note: Some(because), ..Change::default() };
@@ -670,6 +679,25 @@ fn insert(c: &Connection, planned: &Planned, effect: &NewEffect, part: i64, now:
         ":repeats": effect.repeats,
     });
     inserted.map(drop)
+}
+
+/// Whether this store would know if an order that was authored at this moment had been carried out.
+pub(super) fn remembers(c: &Connection, authored_at: i64, now: i64) -> Result<bool> {
+    let sql = "SELECT value FROM meta WHERE name = 'memory'";
+    let memory: i64 = c.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    Ok((memory..=now + DAY_MS).contains(&authored_at))
+}
+
+/// Whether an order was refused for good: who pushed it first counts.
+pub(super) fn has_refused(c: &Connection, key: &str) -> Result<bool> {
+    let sql = "SELECT 1 FROM effect WHERE effect_key = ?1 AND state = 'refused' AND refusal <> 'unverified'";
+    c.prepare_cached(sql)?.exists([key])
+}
+
+/// Whether an order was carried out by the agent, or is on its way.
+pub(super) fn has_taken(c: &Connection, key: &str) -> Result<bool> {
+    let sql = "SELECT 1 FROM effect WHERE effect_key = ?1 AND state NOT IN ('planned', 'refused')";
+    c.prepare_cached(sql)?.exists([key])
 }
 
 /// The state in which an effect is taken up, and from when on it may be looked for.

@@ -3,6 +3,9 @@
 use rusqlite::{Connection, Result, Row};
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
+use crate::text::Untrusted;
+
 /// How much of what there is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -59,6 +62,15 @@ pub struct EntityRow {
     pub settled_at: Option<i64>,
     pub note: Option<String>,
     pub event: String,
+    /// Whether Jira may carry out the orders of this commit, or was let do so.
+    #[serde(default)]
+    pub granted: bool,
+    /// Why it may not.
+    #[serde(default)]
+    pub denied: Option<String>,
+    /// When they were left to Jira.
+    #[serde(default)]
+    pub left_at: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +107,17 @@ pub struct RepositoryRow {
 pub struct Trace {
     pub entities: Vec<EntityRow>,
     pub events: Vec<EventRow>,
+}
+
+impl EntityRow {
+    /// What becomes of the orders of a commit where Jira is the one to carry them out, for people.
+    pub fn orders(&self) -> Option<String> {
+        match (self.left_at, &self.denied) {
+            (Some(at), _) => Some(format!("left to Jira at {}", clock::show(at))),
+            (None, Some(because)) => Some(format!("not left to Jira: {}", Untrusted::text(because))),
+            (None, None) => self.granted.then(|| "left to Jira when it is told".to_owned()),
+        }
+    }
 }
 
 impl Filter {
@@ -172,7 +195,9 @@ pub fn entities(c: &Connection, filter: &Filter) -> Result<Vec<EntityRow>> {
     let (condition, values) = filter.sql();
     let sql = format!(
         "SELECT site_id, repo_id, kind, entity_id, issue_keys, state, class, sequence, attempts, unknown, added_at, ready_at,
-           settled_at, note, event_id FROM entity WHERE {condition} ORDER BY added_at DESC, sequence DESC LIMIT {}",
+           settled_at, note, event_id, orders <> '', denied, (SELECT min(given.at) FROM left_to_jira AS given
+             WHERE given.entity_id = entity.entity_id AND given.repo_id = entity.repo_id AND given.site_id = entity.site_id)
+         FROM entity WHERE {condition} ORDER BY added_at DESC, sequence DESC LIMIT {}",
         filter.limit.unwrap_or(1000)
     );
     let values: Vec<(&str, &dyn rusqlite::ToSql)> = values.iter().map(|(name, value)| (*name, value as _)).collect();
@@ -242,6 +267,9 @@ fn entity(row: &Row<'_>) -> Result<EntityRow> {
         settled_at: row.get(12)?,
         note: row.get(13)?,
         event: row.get(14)?,
+        granted: row.get(15)?,
+        denied: row.get(16)?,
+        left_at: row.get(17)?,
     })
 }
 

@@ -48,7 +48,7 @@ pub use ledger::{Denied, Gone, NewEffect, Outcome, Planned, Ruled, Ruling, Sweep
 pub use logins::LoginRow;
 pub use look::{Counts, EntityRow, EventRow, Filter, RepositoryRow, SiteCounts, Trace};
 pub use news::{MOST as MOST_NEWS, News, Trouble};
-pub use outbox::{Batch, Class, EntityKind, Lease, NewEntity, Next, Owed, Owing, Settled};
+pub use outbox::{Batch, Class, EntityKind, Lease, Leave, NewEntity, Next, Owed, Owing, Settled};
 pub use protocol::State;
 pub use read_back::{Marked, OfSite, ReadBack, Way};
 use store::Store;
@@ -327,9 +327,9 @@ impl Queue {
         self.store.write(move |c| ledger::swept(c, &key, doubles, now)).await
     }
 
-    /// Deletes effects that were closed, and authored, before `before`.
+    /// Deletes effects that were closed, and authored, before `before`, and forgets what was left to Jira before.
     pub async fn prune_effects(&self, before: i64) -> Result<usize, Error> {
-        self.store.write(move |c| ledger::prune(c, before)).await
+        self.store.write(move |c| Ok(ledger::prune(c, before)? + outbox::prune_left(c, before)?)).await
     }
 
     /// Effects that match, newest first.

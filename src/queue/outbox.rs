@@ -4,11 +4,19 @@
 //! Jira's `updateSequenceId`: taken when the state changes, not when it is sent, so a retry never
 //! overtakes news. It is taken anew in one case: when a key that Jira did not know is tried again,
 //! because Jira ignores a state whose number it has already seen.
+//!
+//! Where Jira is the one to carry out the orders of commits, it may do so once, and it cannot be asked whether it did.
+//! So a commit comes with [`Leave`], and [`claim`] uses it up: the orders are put down as left to Jira in the same
+//! transaction that lends the commit, before anything is sent. Whoever claims the commit later finds them there, and
+//! has to send it so that Jira obeys nothing. A leave that was certainly not used is given back by [`settle`]; one whose
+//! owner died in between is lost, and its orders are not carried out. Orders are known by the keys that the ledger
+//! would give them, so a rebase has no leave of its own, nor has what the agent carried out.
 
 use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
+use super::ledger;
 use super::look::Filter;
 
 /// Live data, or history that may take its time.
@@ -44,6 +52,26 @@ pub struct NewEntity {
     pub hash: String,
     /// Owed only if this site has been told something about the entity before.
     pub only_if_told: bool,
+    pub leave: Leave,
+}
+
+/// Whether Jira may carry out what the message of a commit orders.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Leave {
+    /// Nobody has asked: there are no orders, or they are not for Jira to carry out.
+    #[default]
+    None,
+    Denied {
+        /// For people.
+        because: String,
+    },
+    /// Once, and all of them together.
+    Granted {
+        /// Their keys, as the ledger would give them.
+        orders: Vec<String>,
+        /// Milliseconds since the epoch.
+        authored_at: i64,
+    },
 }
 
 /// A claim on lanes of one site.
@@ -75,6 +103,8 @@ pub struct Owed {
     pub added_at: i64,
     pub keys: Vec<String>,
     pub body: Vec<u8>,
+    /// Whether Jira may carry out the orders of a commit: this once, and never again.
+    pub leave: bool,
 }
 
 /// A verdict on one entity, as the next state of its row.
@@ -85,6 +115,8 @@ pub struct Settled {
     pub id: String,
     pub sequence: i64,
     pub next: Next,
+    /// Whether the leave it was lent with is as good as new: Jira has certainly carried out nothing by it.
+    pub unused: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +133,8 @@ pub enum Next {
 
 /// How long a repository whose history is being read may keep what does not fill a request.
 const PATIENCE_MS: i64 = 10_000;
+
+const FORGOTTEN: &str = "it was authored before this queue was begun, which does not know what was carried out then";
 
 /// Most entities of one kind that one repository may send in one request, and most of one request.
 pub const OF_A_KIND: usize = 400;
@@ -164,8 +198,11 @@ pub fn claim(
         if found.is_empty() || waits {
             give_back(c, site, &repository, class, now)?;
         } else {
+            for one in found {
+                let leave = one.leave && class == Class::Live && use_leave(c, site, &one, now)?;
+                owed.push(Owed { leave, ..one });
+            }
             served.push((repository, epoch));
-            owed.extend(found);
         }
     }
     let lease = Lease { site: site.to_owned(), class, owner: owner.to_owned(), until: now + ttl, lanes: served };
@@ -188,6 +225,10 @@ pub fn settle(c: &Connection, lease: &Lease, settled: &[Settled], now: i64) -> R
     let mut changed = 0;
     for verdict in settled.iter().filter(|verdict| held.contains(verdict.repository.as_str())) {
         changed += settle_one(c, &lease.site, verdict, now)?;
+        if verdict.unused {
+            let sql = "DELETE FROM left_to_jira WHERE entity_id = ?3 AND repo_id = ?2 AND site_id = ?1";
+            c.prepare_cached(sql)?.execute(params![lease.site, verdict.repository, verdict.id])?;
+        }
     }
     for repository in held {
         give_back(c, &lease.site, repository, lease.class, now)?;
@@ -258,6 +299,24 @@ pub fn prune(c: &Connection, before: i64) -> Result<usize> {
     Ok(entities + events)
 }
 
+/// The commit with which an order was left to Jira, if it was.
+pub fn left_with(c: &Connection, key: &str) -> Result<Option<String>> {
+    let sql = "SELECT entity_id FROM left_to_jira WHERE effect_key = ?1";
+    c.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()
+}
+
+/// Takes back every leave: the store is older than what may have been done by it.
+pub fn take_leave_back(c: &Connection) -> Result<()> {
+    let sql = "UPDATE entity SET orders = '', denied = 'the queue was restored: they may have been left to Jira since'
+               WHERE orders <> ''";
+    c.execute(sql, []).map(std::mem::drop)
+}
+
+/// Forgets orders that were left to Jira so long ago that they could not come again.
+pub fn prune_left(c: &Connection, before: i64) -> Result<usize> {
+    c.execute("DELETE FROM left_to_jira WHERE at < ?1", [before])
+}
+
 fn owe_one(c: &Connection, owing: &Owing, entity: &NewEntity, now: i64) -> Result<bool> {
     let sql = "SELECT body_hash FROM entity WHERE site_id = ?1 AND repo_id = ?2 AND kind = ?3 AND entity_id = ?4";
     let row = params![owing.site, owing.repository, entity.kind.as_str(), entity.id];
@@ -265,13 +324,16 @@ fn owe_one(c: &Connection, owing: &Owing, entity: &NewEntity, now: i64) -> Resul
     if told.as_deref() == Some(&entity.hash) || (told.is_none() && entity.only_if_told) {
         return Ok(false);
     }
+    let (orders, denied) = leave_of(c, &entity.leave, now)?;
+    // A leave belongs to the state it was given for: whoever hands over events could put another author into the next.
     let sql = "INSERT INTO entity (site_id, repo_id, kind, entity_id, class, event_id, sequence, state, ready_at, added_at,
-                                   issue_keys, body, body_hash)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'ready', ?8, ?8, ?9, ?10, ?11)
+                                   issue_keys, body, body_hash, orders, denied)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'ready', ?8, ?8, ?9, ?10, ?11, ?12, ?13)
                ON CONFLICT (site_id, repo_id, kind, entity_id) DO UPDATE SET class = excluded.class, event_id = excluded.event_id,
                  sequence = excluded.sequence, state = 'ready', ready_at = excluded.ready_at, attempts = 0, unknown = 0,
                  added_at = excluded.added_at, settled_at = NULL, issue_keys = excluded.issue_keys, body = excluded.body,
-                 body_hash = excluded.body_hash, note = NULL";
+                 body_hash = excluded.body_hash, note = NULL,
+                 orders = excluded.orders, denied = excluded.denied";
     c.prepare_cached(sql)?.execute(params![
         owing.site,
         owing.repository,
@@ -284,7 +346,52 @@ fn owe_one(c: &Connection, owing: &Owing, entity: &NewEntity, now: i64) -> Resul
         format!(" {} ", entity.keys.join(" ")),
         entity.body,
         entity.hash,
+        orders,
+        denied,
     ])?;
+    Ok(true)
+}
+
+/// The keys of the orders that may be left to Jira, or why none may.
+fn leave_of(c: &Connection, leave: &Leave, now: i64) -> Result<(String, Option<String>)> {
+    Ok(match leave {
+        Leave::None => (String::new(), None),
+        Leave::Denied { because } => (String::new(), Some(because.clone())),
+        Leave::Granted { authored_at, .. } if !ledger::remembers(c, *authored_at, now)? => {
+            (String::new(), Some(FORGOTTEN.to_owned()))
+        }
+        Leave::Granted { orders, .. } => {
+            for key in orders {
+                if ledger::has_refused(c, key)? {
+                    return Ok((String::new(), Some("they were refused when they were pushed first".to_owned())));
+                }
+            }
+            (orders.join(" "), None)
+        }
+    })
+}
+
+/// Uses up the leave of a commit; false where it was used before, with this commit or with another.
+fn use_leave(c: &Connection, site: &str, owed: &Owed, now: i64) -> Result<bool> {
+    let row = params![site, owed.repository, owed.kind.as_str(), owed.id];
+    let sql = "SELECT orders FROM entity WHERE site_id = ?1 AND repo_id = ?2 AND kind = ?3 AND entity_id = ?4";
+    let orders: String = c.prepare_cached(sql)?.query_row(row, |row| row.get(0))?;
+    for key in orders.split_whitespace() {
+        let because = match left_with(c, key)? {
+            Some(commit) if commit == owed.id => "they were left to Jira once".to_owned(),
+            Some(commit) => format!("they were left to Jira with commit {commit}"),
+            None if ledger::has_taken(c, key)? => "the agent has taken them on".to_owned(),
+            None => continue,
+        };
+        let sql = "UPDATE entity SET denied = ?5 WHERE site_id = ?1 AND repo_id = ?2 AND kind = ?3 AND entity_id = ?4";
+        c.prepare_cached(sql)?.execute(params![site, owed.repository, owed.kind.as_str(), owed.id, because])?;
+        return Ok(false);
+    }
+    let sql = "INSERT INTO left_to_jira (effect_key, site_id, repo_id, entity_id, at) VALUES (?1, ?2, ?3, ?4, ?5)
+               ON CONFLICT (effect_key) DO NOTHING";
+    for key in orders.split_whitespace() {
+        c.prepare_cached(sql)?.execute(params![key, site, owed.repository, owed.id, now])?;
+    }
     Ok(true)
 }
 
@@ -301,7 +408,8 @@ fn wake(c: &Connection, site: &str, repository: &str, class: Class, at: i64) -> 
 }
 
 fn due(c: &Connection, site: &str, repository: &str, class: Class, room: usize, now: i64) -> Result<Vec<Owed>> {
-    let sql = "SELECT kind, entity_id, sequence, attempts, unknown, added_at, issue_keys, body FROM entity
+    let sql =
+        "SELECT kind, entity_id, sequence, attempts, unknown, added_at, issue_keys, body, orders <> '' FROM entity
                WHERE site_id = ?1 AND repo_id = ?2 AND class = ?3 AND state = 'ready' AND ready_at <= ?4 AND kind = ?5
                ORDER BY ready_at, sequence LIMIT ?6";
     let mut found = Vec::new();
@@ -320,6 +428,7 @@ fn due(c: &Connection, site: &str, repository: &str, class: Class, room: usize, 
                     added_at: row.get(5)?,
                     keys: row.get::<_, String>(6)?.split_whitespace().map(str::to_owned).collect(),
                     body: row.get(7)?,
+                    leave: row.get(8)?,
                 })
             })?;
         for row in rows {

@@ -82,6 +82,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
+    include_str!("migrations/0007.sql"),
 ];
 
 impl Store {
@@ -397,6 +398,7 @@ mod tests {
             include_str!("migrations/0004.sample.sql"),
             include_str!("migrations/0005.sample.sql"),
             include_str!("migrations/0006.sample.sql"),
+            include_str!("migrations/0007.sample.sql"),
         ];
         assert_eq!(samples.len(), MIGRATIONS.len());
         let mut connection = Connection::open_in_memory().unwrap();

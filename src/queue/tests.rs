@@ -47,6 +47,7 @@ fn owing(ids: &[&str], hash: &str) -> Owing {
         body: vec![1],
         hash: hash.to_owned(),
         only_if_told: false,
+        leave: Leave::None,
     };
     Owing {
         site: "jira".to_owned(),
@@ -74,6 +75,7 @@ impl Story {
             id: owed.id.clone(),
             sequence: owed.sequence,
             next: next.clone(),
+            unused: false,
         });
         self.queue.settle(batch.lease.clone(), settled.collect(), now).await.unwrap()
     }
@@ -267,6 +269,198 @@ async fn i8_a_claim_stays_within_what_one_request_may_carry() {
     assert_eq!(seen, 1500);
 }
 
+/// A commit that Jira may obey, with the key of its order.
+fn with_leave(id: &str, key: &str, hash: &str) -> Owing {
+    let mut owing = owing(&[id], hash);
+    owing.entities[0].leave = Leave::Granted { orders: vec![key.to_owned()], authored_at: NOW };
+    owing
+}
+
+fn leaves(batch: &Batch) -> Vec<(&str, bool)> {
+    batch.owed.iter().map(|owed| (owed.id.as_str(), owed.leave)).collect()
+}
+
+impl Story {
+    async fn row(&self, id: &str) -> EntityRow {
+        let filter = Filter { id: Some(id.to_owned()), ..Filter::default() };
+        self.queue.entities(filter).await.unwrap().remove(0)
+    }
+
+    /// Puts a batch back for later, its leave used or not.
+    async fn put_back(&self, batch: &Batch, unused: bool, now: i64) {
+        let next = Next::Again { at: now, counts: false, because: "later".to_owned() };
+        let settled = batch.owed.iter().map(|owed| Settled {
+            repository: owed.repository.clone(),
+            kind: owed.kind,
+            id: owed.id.clone(),
+            sequence: owed.sequence,
+            next: next.clone(),
+            unused: unused && owed.leave,
+        });
+        self.queue.settle(batch.lease.clone(), settled.collect(), now).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn f1_the_claim_uses_up_the_leave_so_that_a_lost_owner_has_taken_it_along() {
+    let story = story();
+    story.queue.owe(with_leave("aaaa", "k", "h1"), NOW).await.unwrap();
+    story.queue.owe(owing(&["bbbb"], "h1"), NOW).await.unwrap();
+    assert_eq!(story.row("aaaa").await.orders().unwrap(), "left to Jira when it is told");
+    let lost = story.claim(NOW).await;
+    assert_eq!(leaves(&lost), [("aaaa", true), ("bbbb", false)]);
+    let heir = story.claim(NOW + 61_000).await;
+    assert_eq!(leaves(&heir), [("aaaa", false), ("bbbb", false)]);
+    // Who comes too late gives nothing back.
+    story.put_back(&lost, true, NOW + 62_000).await;
+    story.put_back(&heir, false, NOW + 62_000).await;
+    story.queue.release_all().await.unwrap();
+    assert_eq!(leaves(&story.claim(NOW + 63_000).await), [("aaaa", false), ("bbbb", false)]);
+    assert!(story.row("aaaa").await.orders().unwrap().starts_with("left to Jira at "));
+    assert_eq!(story.row("bbbb").await.orders(), None);
+}
+
+#[tokio::test]
+async fn f1_a_leave_that_was_not_used_is_given_back_and_used_once() {
+    let story = story();
+    story.queue.owe(with_leave("aaaa", "k", "h1"), NOW).await.unwrap();
+    for _ in 0..3 {
+        let batch = story.claim(NOW).await;
+        assert_eq!(leaves(&batch), [("aaaa", true)]);
+        story.put_back(&batch, true, NOW).await;
+    }
+    let batch = story.claim(NOW).await;
+    let unknown = Next::Unknown { at: NOW, because: "ABC-1 is unknown".to_owned() };
+    story.settle(&batch, unknown, NOW).await;
+    let again = story.claim(NOW).await;
+    assert_eq!(leaves(&again), [("aaaa", false)], "also under its new number");
+    story.put_back(&again, true, NOW).await;
+    assert_eq!(leaves(&story.claim(NOW).await), [("aaaa", false)]);
+}
+
+#[tokio::test]
+async fn f1_f8_the_same_order_has_one_leave_however_often_its_commit_comes() {
+    let story = story();
+    story.queue.owe(with_leave("aaaa", "k", "h1"), NOW).await.unwrap();
+    story.queue.owe(with_leave("bbbb", "k", "h1"), NOW).await.unwrap();
+    let batch = story.claim(NOW).await;
+    assert_eq!(leaves(&batch), [("aaaa", true), ("bbbb", false)]);
+    assert_eq!(story.row("bbbb").await.orders().unwrap(), "not left to Jira: they were left to Jira with commit aaaa");
+    story.settle(&batch, done(), NOW).await;
+    // Told anew because the repository was forgotten, and also when its row is gone.
+    story.queue.owe(with_leave("aaaa", "k", "h2"), NOW + 1).await.unwrap();
+    assert_eq!(leaves(&story.claim(NOW + 1).await), [("aaaa", false)]);
+    story.queue.release_all().await.unwrap();
+    story.queue.drop(Filter::default(), NOW + 1).await.unwrap();
+    story.queue.prune(NOW + 2).await.unwrap();
+    story.queue.owe(with_leave("aaaa", "k", "h2"), NOW + 2).await.unwrap();
+    assert_eq!(leaves(&story.claim(NOW + 2).await), [("aaaa", false)]);
+    // Until the order would be too old.
+    story.queue.release_all().await.unwrap();
+    story.queue.prune_effects(NOW + 1).await.unwrap();
+    assert_eq!(leaves(&story.claim(NOW + 3).await), [("aaaa", true)]);
+}
+
+#[tokio::test]
+async fn g5_a_leave_is_for_the_state_it_was_given_for_and_history_has_none() {
+    let story = story();
+    let refused = |id: &str, hash: &str| {
+        let mut owing = owing(&[id], hash);
+        owing.entities[0].leave = Leave::Denied { because: "the author is another".to_owned() };
+        owing
+    };
+    for (id, key) in [("aaaa", "k"), ("cccc", "k3")] {
+        story.queue.owe(with_leave(id, key, "h1"), NOW).await.unwrap();
+    }
+    story.queue.owe(refused("aaaa", "h1"), NOW).await.unwrap();
+    story.queue.owe(refused("cccc", "h2"), NOW).await.unwrap();
+    let batch = story.claim(NOW).await;
+    assert_eq!(leaves(&batch), [("aaaa", true), ("cccc", false)]);
+    story.settle(&batch, done(), NOW).await;
+    let history = Owing { class: Class::Backfill, ..with_leave("bbbb", "k2", "h1") };
+    story.queue.owe(history, NOW).await.unwrap();
+    let claim = story.queue.claim("jira".to_owned(), Class::Backfill, "me".to_owned(), HashSet::new(), NOW, 60_000);
+    assert_eq!(leaves(&claim.await.unwrap()), [("bbbb", false)]);
+}
+
+#[tokio::test]
+async fn f1_a_queue_gives_no_leave_for_what_it_cannot_remember() {
+    let story = story();
+    let mut old = with_leave("aaaa", "k", "h1");
+    old.entities[0].leave = Leave::Granted { orders: vec!["k".to_owned()], authored_at: NOW - 300_000 };
+    story.queue.owe(old, NOW).await.unwrap();
+    assert!(story.row("aaaa").await.orders().unwrap().contains("before this queue was begun"));
+    story.queue.owe(with_leave("bbbb", "k2", "h1"), NOW).await.unwrap();
+    story.queue.restored(NOW + 1).await.unwrap();
+    assert_eq!(leaves(&story.claim(NOW + 1).await), [("aaaa", false), ("bbbb", false)]);
+    assert!(story.row("bbbb").await.orders().unwrap().contains("the queue was restored"));
+}
+
+/// An order in the ledger, as the agent would carry it out.
+fn effect(key: &str) -> Planned {
+    let effect = NewEffect {
+        repeats: None,
+        key: key.to_owned(),
+        issue: "ABC-1".to_owned(),
+        place: 0,
+        ordinal: 0,
+        commit: "aaaa".to_owned(),
+        command: "#close".to_owned(),
+        author: "Ann <ann@example.org>".to_owned(),
+        authored_at: NOW,
+        body: vec![1],
+        body_hash: "h".to_owned(),
+        ruling: Ruling::Ready,
+    };
+    Planned {
+        actor: String::new(),
+        person: String::new(),
+        site: "jira".to_owned(),
+        repository: "r1".to_owned(),
+        event: "e1".to_owned(),
+        seq: 1,
+        pusher: "ann".to_owned(),
+        effects: vec![effect],
+    }
+}
+
+#[tokio::test]
+async fn f1_what_one_executor_has_taken_on_the_other_leaves_alone() {
+    let story = story();
+    story.queue.plan(effect("k"), NOW).await.unwrap();
+    story.queue.owe(with_leave("aaaa", "k", "h1"), NOW).await.unwrap();
+    story.queue.owe(with_leave("bbbb", "k2", "h1"), NOW).await.unwrap();
+    assert_eq!(leaves(&story.claim(NOW).await), [("aaaa", false), ("bbbb", true)]);
+    assert!(story.row("aaaa").await.orders().unwrap().contains("the agent has taken them on"));
+    let ruled = story.queue.plan(effect("k2"), NOW).await.unwrap();
+    assert_eq!(ruled[0].state, State::Refused);
+    assert_eq!(ruled[0].note.as_deref(), Some("it was left to Jira with commit bbbb"));
+}
+
+#[tokio::test]
+async fn g5_what_was_refused_when_it_was_pushed_first_has_no_leave() {
+    let story = story();
+    let refuse = |why| {
+        let mut planned = effect(if why == Denied::Policy { "k" } else { "k2" });
+        planned.effects[0].ruling = Ruling::Refused { why, because: "no".to_owned() };
+        planned
+    };
+    story.queue.plan(refuse(Denied::Policy), NOW).await.unwrap();
+    story.queue.plan(refuse(Denied::Unverified), NOW).await.unwrap();
+    story.queue.owe(with_leave("aaaa", "k", "h1"), NOW).await.unwrap();
+    story.queue.owe(with_leave("bbbb", "k2", "h1"), NOW).await.unwrap();
+    assert!(story.row("aaaa").await.orders().unwrap().contains("refused when they were pushed first"));
+    // A refusal that comes later changes nothing.
+    story.queue.owe(with_leave("cccc", "k3", "h1"), NOW).await.unwrap();
+    let mut later = refuse(Denied::Policy);
+    later.effects[0].key = "k3".to_owned();
+    story.queue.plan(later, NOW).await.unwrap();
+    assert_eq!(leaves(&story.claim(NOW).await), [("aaaa", false), ("bbbb", true), ("cccc", true)]);
+    // What is left to Jira by now, the agent does not take up.
+    let ruled = story.queue.plan(effect("k2"), NOW).await.unwrap();
+    assert_eq!(ruled[0].state, State::Refused);
+}
+
 #[tokio::test]
 async fn b16_a_forgotten_repository_is_taken_out_of_jira_and_nothing_else_of_it_is_owed() {
     let story = story();
@@ -278,6 +472,7 @@ async fn b16_a_forgotten_repository_is_taken_out_of_jira_and_nothing_else_of_it_
         body: vec![2],
         hash: "gone".to_owned(),
         only_if_told: false,
+        leave: Leave::None,
     };
     assert_eq!(story.queue.forget("r1".to_owned(), gone, NOW).await.unwrap(), 1);
     let batch = story.claim(NOW).await;

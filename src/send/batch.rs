@@ -3,7 +3,13 @@
 //! Nothing is dropped on the way: every entity is in exactly one request, or among those that cannot be sent, with the
 //! reason. Texts are cut to what Jira keeps. An entity that is too large all by itself loses its list of files, then
 //! most of its message, and is sent.
+//!
+//! One switch of a request (`preventTransitions`) keeps Jira from carrying out orders in messages and from setting off
+//! workflow triggers. It is open only where nothing in the request could be obeyed without leave, which is read off what
+//! is in it at the moment it is written. So a commit with orders and without leave has a request apart from the others;
+//! these must not lose their triggers by its company.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
@@ -21,7 +27,6 @@ use super::wording;
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Envelope {
-    pub prevent_transitions: bool,
     pub operation_type: Operation,
     pub properties: Properties,
     pub provider_metadata: Provider,
@@ -63,6 +68,8 @@ pub struct Item<'a> {
     pub owed: &'a Owed,
     face: Face,
     entity: Entity,
+    /// Whether Jira may do with it whatever it does by itself.
+    free: bool,
 }
 
 #[derive(Debug, Default)]
@@ -75,8 +82,8 @@ pub struct Packed<'a> {
 /// The most bytes of a request. Jira does not say what it takes.
 pub const MOST_BYTES: usize = 2 << 20;
 
-/// Packs into as few requests as come of filling one after the other.
-pub fn pack(owed: &[Owed], most_bytes: usize) -> Packed<'_> {
+/// Packs into as few requests as come of filling one after the other; `obeyed` where Jira carries out orders at all.
+pub fn pack(owed: &[Owed], most_bytes: usize, obeyed: bool) -> Packed<'_> {
     let mut packed = Packed::default();
     let mut told = Vec::with_capacity(owed.len());
     for owed in owed {
@@ -90,15 +97,19 @@ pub fn pack(owed: &[Owed], most_bytes: usize) -> Packed<'_> {
             Err(error) => packed.unfit.push((owed, format!("cannot read what was kept of it: {error}"))),
         }
     }
-    let (items, unfit) = items(told);
+    let (items, unfit) = items(told, obeyed);
     packed.unfit.extend(unfit);
-    packed.requests.extend(fill(items, most_bytes).into_iter().map(Request::Bulk));
+    // First what Jira may obey: it does not obey what it has heard of already.
+    let (free, bound): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.free);
+    let full = [free, bound].into_iter().flat_map(|items| fill(items, most_bytes));
+    packed.requests.extend(full.map(Request::Bulk));
     packed
 }
 
 /// The JSON of a bulk request.
 pub fn body(items: &[Item<'_>], envelope: &Envelope) -> Vec<u8> {
     let mut repositories: BTreeMap<&str, Repository<'_>> = BTreeMap::new();
+    let told: HashSet<_> = items.iter().filter_map(told_commit).map(|(place, _)| place).collect();
     for item in items {
         let owed = item.owed;
         let repository = repositories.entry(&owed.repository).or_insert_with(|| Repository::new(&owed.repository));
@@ -109,10 +120,15 @@ pub fn body(items: &[Item<'_>], envelope: &Envelope) -> Vec<u8> {
         }
         match &item.entity {
             Entity::Commit(commit) => repository.commits.push(commit),
-            Entity::Branch(branch) => repository.branches.push(branch),
+            Entity::Branch(branch) => {
+                let together = told.contains(&(owed.repository.as_str(), branch.last_commit.id.as_str()));
+                let branch = if together { Cow::Borrowed(branch) } else { Cow::Owned(branch.alone()) };
+                repository.branches.push(branch);
+            }
         }
     }
-    let submission = Submission { repositories: repositories.into_values().collect(), envelope };
+    let prevent_transitions = !items.iter().all(|item| item.free);
+    let submission = Submission { repositories: repositories.into_values().collect(), prevent_transitions, envelope };
     serde_json::to_vec(&submission).expect("maps with text keys, lists and texts can always be written")
 }
 
@@ -122,6 +138,23 @@ impl<'a> Request<'a> {
         match self {
             Request::Bulk(items) => items.iter().map(|item| item.owed).collect(),
             Request::Delete(owed) => vec![owed],
+        }
+    }
+
+    /// Whether something in it has leave to be obeyed, and so has all of it.
+    pub fn orders(&self) -> bool {
+        match self {
+            Request::Bulk(items) => {
+                items.iter().all(|item| item.free) && items.iter().any(|item| item.free && item.owed.leave)
+            }
+            Request::Delete(_) => false,
+        }
+    }
+
+    /// Takes the leave away: Jira may have obeyed.
+    pub fn bind(&mut self) {
+        if let Request::Bulk(items) = self {
+            items.iter_mut().filter(|item| item.owed.leave).for_each(|item| item.free = false);
         }
     }
 }
@@ -138,6 +171,8 @@ impl Item<'_> {
             commit.files.clear();
         } else if short < commit.message.len() {
             commit.message.truncate(short);
+            // Half an order might be another one.
+            self.free = false;
         } else {
             return false;
         }
@@ -188,6 +223,7 @@ const YIELDING: i64 = 1;
 #[serde(rename_all = "camelCase")]
 struct Submission<'a> {
     repositories: Vec<Repository<'a>>,
+    prevent_transitions: bool,
     #[serde(flatten)]
     envelope: &'a Envelope,
 }
@@ -202,7 +238,7 @@ struct Repository<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     commits: Vec<&'a Commit>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    branches: Vec<&'a Branch>,
+    branches: Vec<Cow<'a, Branch>>,
 }
 
 #[derive(Clone, Debug)]
@@ -310,14 +346,23 @@ impl Commit {
     /// Orders are left out of its message: Jira is given them with the commit itself, and nobody knows whether it would
     /// carry them out once more.
     fn last(commit: &git::Commit, url: &str, face: &Face, owed: &Owed) -> Commit {
-        let commit = Commit::new(commit, url, face, owed);
-        let message = without_orders(&commit.message).to_owned();
-        Commit { update_sequence_id: YIELDING, message, ..commit }
+        Commit::new(commit, url, face, owed).yielding()
+    }
+
+    fn yielding(self) -> Commit {
+        Commit { update_sequence_id: YIELDING, message: without_orders(&self.message).to_owned(), ..self }
+    }
+}
+
+impl Branch {
+    /// The branch in a request that does not tell its last commit.
+    fn alone(&self) -> Branch {
+        Branch { last_commit: self.last_commit.clone().yielding(), ..self.clone() }
     }
 }
 
 /// Turns what is told into entities.
-fn items(told: Vec<(&Owed, Told)>) -> (Vec<Item<'_>>, Vec<(&Owed, String)>) {
+fn items(told: Vec<(&Owed, Told)>, obeyed: bool) -> (Vec<Item<'_>>, Vec<(&Owed, String)>) {
     let mut unfit = Vec::new();
     let mut items = Vec::with_capacity(told.len());
     let mut tips = Vec::new();
@@ -326,7 +371,8 @@ fn items(told: Vec<(&Owed, Told)>) -> (Vec<Item<'_>>, Vec<(&Owed, String)>) {
             _ if owed.keys.is_empty() => unfit.push((owed, "it names no issue".to_owned())),
             (EntityKind::Commit, Body::Commit { seen, url, file_urls }) => {
                 let commit = Commit::of(&seen, &url, &file_urls, &face, owed);
-                items.push(Item { owed, face, entity: Entity::Commit(commit) });
+                let free = obeyed && (owed.leave || order_in(&commit.message).is_none());
+                items.push(Item { owed, face, entity: Entity::Commit(commit), free });
             }
             (EntityKind::Branch, Body::Branch { name, last, last_url, url, create_pull_request }) => {
                 let last_commit = Commit::last(&last, &last_url, &face, owed);
@@ -339,7 +385,7 @@ fn items(told: Vec<(&Owed, Told)>) -> (Vec<Item<'_>>, Vec<(&Owed, String)>) {
                     last_commit,
                     create_pull_request_url: create_pull_request.filter(|url| fits(url, URL)),
                 };
-                tips.push(Item { owed, face, entity: Entity::Branch(branch) });
+                tips.push(Item { owed, face, entity: Entity::Branch(branch), free: obeyed });
             }
             (kind, _) => unfit.push((owed, format!("what was kept of it is not a {}", kind.as_str()))),
         }
@@ -350,11 +396,17 @@ fn items(told: Vec<(&Owed, Told)>) -> (Vec<Item<'_>>, Vec<(&Owed, String)>) {
 }
 
 /// Sees to it that a commit which is told twice at once is told in the same words under the same number.
+///
+/// Not where the commit goes another way: then the branch must not take its orders along.
 fn agree(branches: &mut [Item<'_>], commits: &[Item<'_>]) {
-    let told: HashMap<(&str, &str), &Commit> = commits.iter().filter_map(told_commit).collect();
-    for Item { owed, entity, .. } in branches {
+    let told: HashMap<(&str, &str), (bool, &Commit)> = commits
+        .iter()
+        .filter_map(|item| told_commit(item).map(|(place, commit)| (place, (item.free, commit))))
+        .collect();
+    for Item { owed, entity, free, .. } in branches {
         if let Entity::Branch(branch) = entity
-            && let Some(commit) = told.get(&(owed.repository.as_str(), branch.last_commit.id.as_str()))
+            && let Some((commit_is_free, commit)) = told.get(&(owed.repository.as_str(), &branch.last_commit.id))
+            && commit_is_free == free
         {
             branch.last_commit = Commit::clone(commit);
         }
@@ -453,11 +505,16 @@ fn fits(text: &str, units: usize) -> bool {
 /// The first line of a message up to the first order; Jira wants some text in any case.
 fn without_orders(message: &str) -> &str {
     let line = message.lines().next().unwrap_or_default();
-    let order = line.match_indices('#').find(|(at, _)| line[at + 1..].starts_with(|c: char| c.is_alphabetic()));
-    match line[..order.map_or(line.len(), |(at, _)| at)].trim_end() {
+    match line[..order_in(line).unwrap_or(line.len())].trim_end() {
         "" => "n/a",
         subject => subject,
     }
+}
+
+/// Where the first order stands, if anything might be one for whoever reads it.
+fn order_in(text: &str) -> Option<usize> {
+    let mut signs = text.match_indices('#').map(|(at, _)| at);
+    signs.find(|at| text[at + 1..].starts_with(|c: char| c.is_alphabetic()))
 }
 
 /// Seconds since 1970 as Jira reads them; a year that a calendar in ISO 8601 lacks becomes the nearest it has.
@@ -520,7 +577,18 @@ mod tests {
         let face = Face { name: format!("team/{repository}"), url: "https://g.example/r".to_owned() };
         let keys = if body == Body::Gone { Vec::new() } else { vec!["ABC-1".to_owned()] };
         let body = Told { face, body }.encode();
-        Owed { repository: repository.to_owned(), kind, id, sequence, attempts: 0, unknown: 0, added_at: 0, keys, body }
+        Owed {
+            repository: repository.to_owned(),
+            kind,
+            id,
+            sequence,
+            attempts: 0,
+            unknown: 0,
+            added_at: 0,
+            keys,
+            body,
+            leave: false,
+        }
     }
 
     fn commit(repository: &str, sequence: i64, seen: Seen) -> Owed {
@@ -548,7 +616,6 @@ mod tests {
 
     fn envelope() -> Envelope {
         Envelope {
-            prevent_transitions: false,
             operation_type: Operation::Normal,
             properties: Properties { agent_instance: "i".to_owned(), agent_site: "s".to_owned() },
             provider_metadata: Provider { product: "git-jira-agent" },
@@ -565,7 +632,7 @@ mod tests {
     /// The only request that comes of `owed`, one field of it against what it should be.
     #[track_caller]
     fn check(owed: &[Owed], pointer: &str, value: Value) {
-        let packed = pack(owed, MOST_BYTES);
+        let packed = pack(owed, MOST_BYTES, true);
         assert!(packed.unfit.is_empty(), "{:?}", packed.unfit);
         assert_eq!(packed.requests.len(), 1);
         let json = json(&packed.requests[0]);
@@ -624,7 +691,8 @@ mod tests {
     #[test]
     fn the_last_commit_of_a_branch_never_fights_the_commit_itself() {
         let message = b"ABC-2 Fix #12 #comment done";
-        let both = [branch("r", "ABC-1", 7, git_commit(5, message)), commit("r", 8, seen(5, message, 3))];
+        let told = Owed { leave: true, ..commit("r", 8, seen(5, message, 3)) };
+        let both = [branch("r", "ABC-1", 7, git_commit(5, message)), told];
         let last = |field: &str| format!("/repositories/0/branches/0/lastCommit/{field}");
         check(&both, &last("updateSequenceId"), 8.into());
         check(&both, &last("fileCount"), 3.into());
@@ -636,8 +704,66 @@ mod tests {
         check(&alone, &last("issueKeys"), vec!["ABC-1"].into());
         check(&alone, &last("message"), "ABC-2 Fix #12".into());
         check(&[branch("r", "ABC-1", 7, git_commit(5, b"#close"))], &last("message"), "n/a".into());
-        let elsewhere = [branch("r", "ABC-1", 7, git_commit(5, message)), commit("s", 8, seen(5, message, 3))];
+        let told = Owed { leave: true, ..commit("s", 8, seen(5, message, 3)) };
+        let elsewhere = [branch("r", "ABC-1", 7, git_commit(5, message)), told];
         check(&elsewhere, &last("updateSequenceId"), YIELDING.into());
+    }
+
+    /// What a request says: whether Jira obeys nothing in it, and the messages of its commits and of its branches' last.
+    fn said(request: &Request<'_>) -> (bool, Vec<String>, Vec<String>) {
+        let json = json(request);
+        let of = |list: &str, pointer: &str| {
+            let lists = json["repositories"].as_array().unwrap().iter().filter_map(|one| one[list].as_array());
+            let messages = lists.flatten().map(|one| one.pointer(pointer).unwrap().as_str().unwrap().to_owned());
+            messages.collect::<Vec<_>>()
+        };
+        (json["preventTransitions"] == true, of("commits", "/message"), of("branches", "/lastCommit/message"))
+    }
+
+    #[test]
+    fn f1_an_order_without_leave_never_travels_where_jira_obeys() {
+        let with = |number: u32, message: &[u8], leave| Owed {
+            leave,
+            ..commit("r", i64::from(number) + 10, seen(number, message, 0))
+        };
+        let all = [
+            with(1, b"ABC-1 #close", false),
+            with(2, b"ABC-1 #comment x", true),
+            with(3, b"ABC-1 plain, fixes #12", false),
+            branch("r", "ABC-1-a", 20, git_commit(1, b"ABC-1 #close")),
+            branch("r", "ABC-1-b", 21, git_commit(2, b"ABC-1 #comment x")),
+        ];
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let packed = pack(&all, MOST_BYTES, true);
+        let found: Vec<_> = packed.requests.iter().map(said).collect();
+        let obeyed = (
+            false,
+            texts(&["ABC-1 #comment x", "ABC-1 plain, fixes #12"]),
+            // A branch never takes along what has no leave.
+            texts(&["ABC-1", "ABC-1 #comment x"]),
+        );
+        assert_eq!(found, [obeyed, (true, texts(&["ABC-1 #close"]), Vec::new())]);
+        let found: Vec<_> = pack(&all, MOST_BYTES, false).requests.iter().map(said).collect();
+        assert_eq!(found.len(), 1, "where Jira is not to obey, nothing is kept apart");
+        assert!(found[0].0);
+        let without: Vec<_> = pack(&all[2..4], MOST_BYTES, true).requests.iter().map(said).collect();
+        assert_eq!(without.len(), 1, "what orders nothing costs no request of its own");
+        assert!(!without[0].0);
+    }
+
+    #[test]
+    fn f1_a_request_that_jira_may_have_obeyed_is_told_again_without_its_orders_being_obeyed() {
+        let told = Owed { leave: true, ..commit("r", 8, seen(5, b"ABC-1 #close", 0)) };
+        let both = [branch("r", "ABC-1", 7, git_commit(5, b"ABC-1 #close")), told];
+        let mut request = pack(&both, MOST_BYTES, true).requests.remove(0);
+        assert!(request.orders());
+        request.bind();
+        assert!(!request.orders());
+        assert!(said(&request).0);
+        let Request::Bulk(items) = request else { panic!("it tells something") };
+        // Taken apart, the branch goes on alone and has nothing to obey in it.
+        let branch: Vec<Item<'_>> = items.into_iter().filter(|item| item.owed.kind == EntityKind::Branch).collect();
+        assert_eq!(said(&Request::Bulk(branch)), (false, Vec::new(), vec!["ABC-1".to_owned()]));
     }
 
     #[test]
@@ -662,7 +788,7 @@ mod tests {
         confused.kind = EntityKind::Repository;
         let elsewhere = gone("..", EntityKind::Repository, "..");
         let all = [without_keys, broken, confused, elsewhere, gone("r", EntityKind::Branch, "a/b")];
-        let packed = pack(&all, MOST_BYTES);
+        let packed = pack(&all, MOST_BYTES, true);
         assert!(packed.requests.is_empty());
         assert_eq!(packed.unfit.len(), all.len());
     }
@@ -671,7 +797,7 @@ mod tests {
     fn f56_too_large_an_entity_loses_its_files_then_its_message_and_is_sent() {
         let one = [commit("r", 1, seen(1, &[b'x'; 1000], 10))];
         let sent = |room| {
-            let packed = pack(&one, ENVELOPE_BYTES + room);
+            let packed = pack(&one, ENVELOPE_BYTES + room, true);
             let json = json(&packed.requests[0]);
             let commit = &json["repositories"][0]["commits"][0];
             (
@@ -687,7 +813,7 @@ mod tests {
     }
 
     fn any_owed() -> impl Strategy<Value = Vec<Owed>> {
-        let one = (0u32..140, 0u8..8, "[a-z]{1,3}|.{0,30}", 0u32..15);
+        let one = (0u32..140, 0u8..8, "[a-z]{1,3}|ABC-1 #[a-z]{1,3}|.{0,30}", 0u32..15);
         prop::collection::vec(one, 0..1500).prop_map(|drawn| {
             let each = drawn.into_iter().enumerate().map(|(at, (repository, kind, text, files))| {
                 let number = u32::try_from(at).unwrap();
@@ -700,7 +826,10 @@ mod tests {
                     }
                     5 => gone(&repository, EntityKind::Branch, &format!("b{number}")),
                     6 if number % 3 == 0 => gone(&repository, EntityKind::Repository, &repository),
-                    _ => commit(&repository, sequence, seen(number, text.as_bytes(), files)),
+                    _ => Owed {
+                        leave: number % 3 == 0,
+                        ..commit(&repository, sequence, seen(number, text.as_bytes(), files))
+                    },
                 }
             });
             each.collect()
@@ -711,8 +840,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
         #[test]
-        fn f56_requests_hold_everything_once_and_keep_every_limit(owed in any_owed(), most_bytes in 3_000usize..300_000) {
-            let packed = pack(&owed, most_bytes);
+        fn f56_requests_hold_everything_once_and_keep_every_limit(
+            owed in any_owed(),
+            most_bytes in 3_000usize..300_000,
+            obeyed in any::<bool>(),
+        ) {
+            let packed = pack(&owed, most_bytes, obeyed);
             prop_assert!(packed.unfit.is_empty());
             let sent: Vec<&Owed> = packed.requests.iter().flat_map(Request::owed).collect();
             prop_assert_eq!(sent.len(), owed.len());
@@ -723,6 +856,13 @@ mod tests {
                 let bytes = body(items, &envelope());
                 prop_assert!(bytes.len() <= most_bytes || items.len() == 1, "{} bytes, {} items", bytes.len(), items.len());
                 let json: Value = serde_json::from_slice(&bytes).unwrap();
+                if json["preventTransitions"] == false {
+                    let (_, commits, last) = said(request);
+                    let left = items.iter().filter(|item| item.owed.leave).filter_map(told_commit);
+                    let left: Vec<&str> = left.map(|(_, commit)| commit.message.as_str()).collect();
+                    let mut orders = commits.iter().chain(&last).filter(|message| order_in(message).is_some());
+                    prop_assert!(obeyed && orders.all(|message| left.contains(&message.as_str())));
+                }
                 let repositories = json["repositories"].as_array().unwrap();
                 prop_assert!((1..=100).contains(&repositories.len()));
                 let count = |list: &str| {

@@ -71,6 +71,12 @@ impl Gateway {
         self.http.send(self.request(&token, &cloud_id, call), &self.api).await
     }
 
+    /// Gets all that a request needs, so that what fails from then on is the request itself.
+    pub async fn prepare(&self, now: i64) -> Result<(), Trouble> {
+        self.cloud_id(now).await?;
+        self.token(now).await.map(drop)
+    }
+
     /// Gives the id Atlassian has for the site: the configured one, or the one the site tells.
     pub async fn cloud_id(&self, now: i64) -> Result<String, Trouble> {
         let known = self.configured_id.clone().or_else(|| self.found().cloud_id.clone());

@@ -73,10 +73,8 @@ impl Http {
         let response = match tokio::time::timeout(patience.begin, sending).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                // What fails before a connection stands has left nothing; of everything else one cannot be sure.
-                let unsent = error.is_connect() || error.is_builder();
                 let because = outage(&way, &error).because();
-                return if unsent { Exchange::Unsent { because } } else { Exchange::Unanswered { because } };
+                return if is_unsent(&error) { Exchange::Unsent { because } } else { Exchange::Unanswered { because } };
             }
             Err(_) => return Exchange::Unanswered { because: format!("{way} did not answer in time") },
         };
@@ -102,7 +100,7 @@ impl Http {
         let Tenant { cloud_id } = answer.json()?;
         if !is_cloud_id(&cloud_id) {
             let because = format!("{} told an id that is none; set cloud_id", answer.host);
-            return Err(Trouble::Outage { wish: Wish::default(), answered: false, because });
+            return Err(Trouble::Outage { wish: Wish::default(), answered: false, unsent: false, because });
         }
         Ok(cloud_id)
     }
@@ -166,7 +164,7 @@ async fn read(mut response: Response, host: &str) -> Result<Vec<u8>, (Vec<u8>, T
             Ok(None) => return Ok(body),
             Ok(Some(chunk)) if body.len() + chunk.len() > CAP => {
                 let because = format!("{host} answered with more than {} MiB", CAP >> 20);
-                return Err((body, Trouble::Outage { wish: Wish::default(), answered: false, because }));
+                return Err((body, Trouble::Outage { wish: Wish::default(), answered: false, unsent: false, because }));
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Err(error) => return Err((body, outage(host, &error))),
@@ -184,7 +182,12 @@ fn outage(host: &str, error: &reqwest::Error) -> Trouble {
         None if error.is_connect() => format!("cannot reach {host}: {root}"),
         None => format!("the exchange with {host} broke off: {root}"),
     };
-    Trouble::Outage { wish: Wish::default(), answered: false, because }
+    Trouble::Outage { wish: Wish::default(), answered: false, unsent: is_unsent(error), because }
+}
+
+/// What fails before a connection stands has left nothing; of everything else one cannot be sure.
+fn is_unsent(error: &reqwest::Error) -> bool {
+    error.is_connect() || error.is_builder()
 }
 
 /// Finds what TLS disliked among the causes of an error.

@@ -13,8 +13,10 @@
 //!
 //! Invariants: every entity that comes in goes out with exactly one verdict. Nothing is given up because of a site's
 //! trouble, nothing is dropped without being counted. Telling twice is harmless, because an entity carries the number
-//! of its state. An effect is the exception: one that may have been done is not sent again before it was looked for. A
-//! token goes to the origin it was had for and nowhere else.
+//! of its state. There are two exceptions. An effect that may have been done is not sent again before it was looked for.
+//! And where Jira carries out the orders of commits itself, it is let do so once: a request that it may have obeyed is
+//! told again so that it obeys nothing, and what was certainly not obeyed keeps its leave ([`Settled::unused`]). A token
+//! goes to the origin it was had for and nowhere else.
 
 pub mod account;
 mod adf;
@@ -39,7 +41,7 @@ mod verdict;
 mod wiki;
 mod wording;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -164,16 +166,18 @@ impl Jira {
 
     /// Tells Jira what it is owed; a verdict comes back for every entity.
     pub async fn tell(&self, class: Class, owed: &[Owed], now: i64) -> Told {
-        let Packed { requests, unfit } = batch::pack(owed, batch::MOST_BYTES);
-        let mut turn = Turn::new(self, class, requests, now);
+        // History must set off neither orders nor workflow triggers.
+        let obeyed = self.executor == Executor::Jira && class == Class::Live;
+        let Packed { requests, unfit } = batch::pack(owed, batch::MOST_BYTES, obeyed);
+        let mut turn = Turn::new(self, class, owed, requests, now);
         for (owed, because) in unfit {
             turn.settle(owed, Next::Parked { because });
         }
-        while let Some(request) = turn.waiting.pop_front() {
+        while let Some(mut request) = turn.waiting.pop_front() {
             match turn.reason_to_wait(&request) {
                 Some((at, because)) => turn.put_back(&request, at, &because),
                 None => {
-                    let verdict = turn.ask(&request).await;
+                    let verdict = turn.ask(&mut request).await;
                     turn.take(request, verdict);
                 }
             }
@@ -188,8 +192,6 @@ impl Jira {
 
     fn envelope(&self, class: Class) -> Envelope {
         Envelope {
-            // The same switch stops workflow triggers and orders in messages: history must set off neither.
-            prevent_transitions: self.executor != Executor::Jira || class == Class::Backfill,
             operation_type: if class == Class::Backfill { Operation::Backfill } else { Operation::Normal },
             properties: Properties {
                 agent_instance: cut(&self.instance, PROPERTY).to_owned(),
@@ -272,6 +274,8 @@ struct Turn<'a> {
     jira: &'a Jira,
     envelope: Envelope,
     waiting: VecDeque<Request<'a>>,
+    /// Commits whose leave Jira has certainly not used, by repository and id.
+    unused: HashSet<(&'a str, &'a str)>,
     told: Told,
     splits: u32,
     search: Option<Search>,
@@ -280,11 +284,13 @@ struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    fn new(jira: &'a Jira, class: Class, requests: Vec<Request<'a>>, now: i64) -> Self {
+    fn new(jira: &'a Jira, class: Class, owed: &'a [Owed], requests: Vec<Request<'a>>, now: i64) -> Self {
+        let with_leave = owed.iter().filter(|owed| owed.leave);
         Turn {
             jira,
             envelope: jira.envelope(class),
             waiting: requests.into(),
+            unused: with_leave.map(|owed| (owed.repository.as_str(), owed.id.as_str())).collect(),
             told: Told::default(),
             splits: SPLITS,
             search: None,
@@ -315,14 +321,26 @@ impl<'a> Turn<'a> {
         (until > now).then(|| (until, "Jira asked us to slow down".to_owned()))
     }
 
-    async fn ask(&self, request: &Request<'_>) -> Verdict {
+    async fn ask(&mut self, request: &mut Request<'a>) -> Verdict {
+        let orders = request.orders();
+        if orders && let Err(trouble) = self.jira.gateway.prepare(self.now()).await {
+            return Verdict::Trouble(trouble);
+        }
         let call = match request {
             Request::Bulk(items) => Call::Bulk(batch::body(items, &self.envelope)),
             Request::Delete(owed) => {
                 Call::Delete { repository: &owed.repository, kind: owed.kind, id: &owed.id, upto: owed.sequence }
             }
         };
-        match self.jira.gateway.ask(&call, self.now()).await {
+        let asked = self.jira.gateway.ask(&call, self.now()).await;
+        let undone = asked.as_ref().map_or_else(Trouble::is_undone, outcome::is_undone);
+        if orders && !undone {
+            request.bind();
+            for owed in request.owed() {
+                self.unused.remove(&(owed.repository.as_str(), owed.id.as_str()));
+            }
+        }
+        match asked {
             Ok(answer) => self.judge(request, &answer),
             Err(trouble) => Verdict::Trouble(trouble),
         }
@@ -476,7 +494,8 @@ impl<'a> Turn<'a> {
             let (site, kind, repository) = (&self.jira.site, settled.kind.as_str(), &settled.repository);
             tracing::warn!(site = %site, repository = %repository, "parked a {kind} of {repository} for a person to look at");
         }
-        self.told.settled.push(settled);
+        let unused = self.unused.contains(&(settled.repository.as_str(), settled.id.as_str()));
+        self.told.settled.push(Settled { unused, ..settled });
     }
 }
 

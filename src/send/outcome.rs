@@ -115,11 +115,19 @@ pub(super) fn of_writing(exchange: &Exchange, now: i64) -> Outcome {
     };
     match answer.status {
         200..=299 => done(answer, whole),
-        // A proxy asks for its password before it passes anything on.
-        400..=405 | 407 | 410 | 413 | 415 | 422 | 429 => Outcome::Stopped(obstacle(answer, now)),
-        503 if asks_to_wait(answer) => Outcome::Stopped(obstacle(answer, now)),
+        _ if is_undone(answer) => Outcome::Stopped(obstacle(answer, now)),
         300..=399 => Outcome::Ambiguous { because: answer.moved() },
         _ => Outcome::Ambiguous { because: answer.because() },
+    }
+}
+
+/// Tells whether an answer proves that nothing was done of what was asked.
+pub(super) fn is_undone(answer: &Answer) -> bool {
+    match answer.status {
+        // A proxy asks for its password before it passes anything on.
+        400..=405 | 407 | 410 | 413 | 415 | 422 | 429 => true,
+        503 => asks_to_wait(answer),
+        _ => false,
     }
 }
 

@@ -174,6 +174,7 @@ mod tests {
             added_at: NOW - age,
             keys: vec!["A-1".to_owned()],
             body: Vec::new(),
+            leave: false,
         }
     }
 

@@ -138,6 +138,14 @@ impl Settings {
         Ok(Some(proxy.no_proxy(self.no_proxy.as_deref().and_then(NoProxy::from_string))))
     }
 
+    /// Who carries out orders there: a Jira that is told of no commit carries out none.
+    pub fn executor(&self) -> Executor {
+        match (self.kind, self.executor) {
+            (Kind::DataCenter, Executor::Jira) => Executor::Off,
+            (_, executor) => executor,
+        }
+    }
+
     /// Tells whether it is on us to carry out commands, and nobody is there to do it.
     pub fn lacks_account(&self) -> bool {
         self.executor == Executor::Agent && self.account.is_none()
@@ -250,6 +258,17 @@ mod tests {
         assert_eq!(settings.check().unwrap_err().to_string(), "client_id is missing");
         check("secret_file = '/s'\nexecutor = 'me'", "unknown variant");
         check("secret_file = '/s'\nsecret = 'x'", "unknown field");
+    }
+
+    #[test]
+    fn a_data_center_is_told_of_no_commit_and_carries_out_none() {
+        let executor = |lines: &str| {
+            let settings: Settings = toml::from_str(&format!("{GOOD}secret_file = '/s'\n{lines}")).unwrap();
+            settings.executor()
+        };
+        assert_eq!(executor(""), Executor::Jira);
+        assert_eq!(executor("kind = 'data-center'"), Executor::Off);
+        assert_eq!(executor("kind = 'data-center'\nexecutor = 'agent'"), Executor::Agent);
     }
 
     #[test]

@@ -160,7 +160,18 @@ fn owed(kind: EntityKind, id: String, body: Body) -> Owed {
     let face = Face { name: "r".to_owned(), url: "https://g.example/r".to_owned() };
     let body = crate::entity::Told { face, body }.encode();
     let keys = vec!["A-1".to_owned()];
-    Owed { repository: "r".to_owned(), kind, id, sequence: 7, attempts: 0, unknown: 0, added_at: NOW, keys, body }
+    Owed {
+        repository: "r".to_owned(),
+        kind,
+        id,
+        sequence: 7,
+        attempts: 0,
+        unknown: 0,
+        added_at: NOW,
+        keys,
+        body,
+        leave: false,
+    }
 }
 
 fn deletion() -> Owed {
@@ -214,6 +225,72 @@ async fn history_sets_off_no_orders() {
     assert_eq!((said(0, "preventTransitions"), said(0, "operationType")), (true.into(), "BACKFILL".into()));
     assert_eq!((said(1, "preventTransitions"), said(1, "operationType")), (false.into(), "NORMAL".into()));
     assert_eq!(said(1, "properties"), json!({ "agentInstance": "instance", "agentSite": "a" }));
+}
+
+/// Commits that Jira may obey.
+fn with_leave(count: u32) -> Vec<Owed> {
+    (1..=count).map(|number| Owed { leave: true, ..commit(number) }).collect()
+}
+
+/// Whether Jira was kept from obeying, request by request.
+fn prevented(bench: &Bench) -> Vec<bool> {
+    bench.fake.script().bodies.iter().map(|body| body["preventTransitions"] == true).collect()
+}
+
+/// Tells one commit with leave, after the fake was made to answer so; whether its leave was left.
+async fn leave_after(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> bool {
+    let bench = bench().await;
+    bench.fake.answers(status, headers, body);
+    let owed = with_leave(1);
+    let told = bench.jira.tell(Class::Live, &owed, NOW).await;
+    check(&told, &owed, 0);
+    assert_eq!(prevented(&bench), [false]);
+    told.settled[0].unused
+}
+
+#[tokio::test]
+async fn f1_a_leave_is_used_up_unless_the_answer_proves_that_nothing_was_done() {
+    let bench = bench().await;
+    let told = bench.jira.tell(Class::Live, &with_leave(1), NOW).await;
+    assert!(!told.settled[0].unused, "it was taken");
+    for (status, headers) in [(429, &[][..]), (403, &[]), (404, &[]), (503, &[("retry-after", "30")])] {
+        assert!(leave_after(status, headers, "").await, "{status}");
+    }
+    for status in [500, 502, 503, 504, 307] {
+        assert!(!leave_after(status, &[], "").await, "{status}");
+    }
+    assert!(!leave_after(202, &[("content-type", "application/json")], "{").await, "half an answer");
+}
+
+#[tokio::test]
+async fn f1_what_fails_before_it_is_sent_keeps_its_leave() {
+    let bench = bench().await;
+    bench.fake.script().tokens.push_back(500);
+    let told = bench.jira.tell(Class::Live, &with_leave(1), NOW).await;
+    assert!(told.rest.is_some() && told.settled[0].unused);
+    assert_eq!(prevented(&bench), [false; 0]);
+}
+
+#[tokio::test]
+async fn f1_f53_what_a_site_fails_over_is_searched_without_being_obeyed_again() {
+    let bench = bench().await;
+    let owed = with_leave(8);
+    bench.fake.script().poison = Some((owed[3].id.clone(), StatusCode::INTERNAL_SERVER_ERROR));
+    let tried: Vec<Owed> = owed.iter().map(|owed| Owed { attempts: 1, ..owed.clone() }).collect();
+    let told = bench.jira.tell(Class::Live, &tried, NOW).await;
+    check(&told, &tried, 7);
+    assert!(told.settled.iter().all(|settled| !settled.unused));
+    let prevented = prevented(&bench);
+    assert!(prevented.len() > 2 && !prevented[0] && prevented[1..].iter().all(|prevented| *prevented), "{prevented:?}");
+}
+
+#[tokio::test]
+async fn f1_f56_what_is_refused_for_its_size_is_halved_and_obeyed_once() {
+    let bench = bench().await;
+    bench.fake.script().most = Some(3);
+    let owed = with_leave(8);
+    check(&bench.jira.tell(Class::Live, &owed, NOW).await, &owed, 8);
+    assert!(prevented(&bench).iter().all(|prevented| !prevented), "nothing was done of what was refused");
 }
 
 #[tokio::test]

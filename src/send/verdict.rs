@@ -44,8 +44,8 @@ pub enum Flaw {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// It may be over any moment. `answered` when the site itself failed over the request, so that what is in it may
-    /// be the reason.
-    Outage { wish: Wish, answered: bool, because: String },
+    /// be the reason; `unsent` when nothing of the request left.
+    Outage { wish: Wish, answered: bool, unsent: bool, because: String },
     /// We asked too often.
     Limited { scope: Scope, wish: Wish, because: String },
     /// A person has to act. `again` is the span after which the same may be tried, as the cure may be out of our sight.
@@ -92,7 +92,7 @@ impl Answer {
                 let wish = self.wish(now);
                 // Who says when to come again knows what is wrong.
                 let answered = self.status >= 500 && wish == Wish::default();
-                Trouble::Outage { wish, answered, because }
+                Trouble::Outage { wish, answered, unsent: false, because }
             }
             _ => refused(RestKind::Site, Some(HOUR), because),
         };
@@ -148,7 +148,7 @@ impl Answer {
 
     fn garbage(&self, what: &str) -> Trouble {
         let because = format!("{} answered {} with {what} instead of Jira's JSON", self.host, self.status);
-        Trouble::Outage { wish: Wish::default(), answered: false, because }
+        Trouble::Outage { wish: Wish::default(), answered: false, unsent: false, because }
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -162,6 +162,15 @@ impl Trouble {
         match self {
             Trouble::Limited { wish, because, .. } => Trouble::Limited { scope: Scope::Site, wish, because },
             other => other,
+        }
+    }
+
+    /// Whether nothing was done of what was asked, where there is no answer to it.
+    pub fn is_undone(&self) -> bool {
+        match self {
+            Trouble::Outage { unsent, .. } => *unsent,
+            // Said by whoever grants tokens: the request itself was refused before.
+            Trouble::Limited { .. } | Trouble::Refused { .. } => true,
         }
     }
 
@@ -199,7 +208,7 @@ pub fn deletion(answer: &Answer, owed: &Owed, now: i64) -> Verdict {
 
 pub fn settled(owed: &Owed, next: Next) -> Settled {
     let Owed { repository, kind, id, sequence, .. } = owed;
-    Settled { repository: repository.clone(), kind: *kind, id: id.clone(), sequence: *sequence, next }
+    Settled { repository: repository.clone(), kind: *kind, id: id.clone(), sequence: *sequence, next, unused: false }
 }
 
 /// A site's answer to a bulk request. Every part may be missing, but not all.
@@ -369,6 +378,7 @@ mod tests {
             added_at: NOW,
             keys: keys.iter().map(|key| (*key).to_owned()).collect(),
             body: Vec::new(),
+            leave: false,
         }
     }
 

@@ -31,11 +31,10 @@ impl<'w> Direct<'w> {
     pub fn of_messages(world: &'w World, name: &str, messages: impl Iterator<Item = String>) -> Direct<'w> {
         let repository = world.repository(name);
         let (mut import, mut forget) = (Vec::new(), String::new());
+        let now = jiff::Timestamp::now().as_second();
         for (number, message) in messages.enumerate() {
-            let head = format!(
-                "commit refs/tmp/{number}\nmark :{}\ncommitter A <a@example.org> 1700000000 +0000\n",
-                number + 1
-            );
+            let head =
+                format!("commit refs/tmp/{number}\nmark :{}\ncommitter A <a@example.org> {now} +0000\n", number + 1);
             import.extend_from_slice(head.as_bytes());
             import.extend_from_slice(format!("data {}\n{message}\n", message.len()).as_bytes());
             forget += &format!("delete refs/tmp/{number}\n");

