@@ -8,8 +8,8 @@
 use serde_json::{Value, json};
 
 use crate::contract::{Prism, ask};
-use crate::harness::wait_until_or;
-use crate::jira::world;
+use crate::harness::{World, wait_until_or};
+use crate::jira::{SITE, TOP, world};
 
 /// `agent@example.org` with the token of `agent`.
 const CLOUD: &str = "Basic YWdlbnRAZXhhbXBsZS5vcmc6YWdlbnQtdG9rZW4=";
@@ -198,7 +198,10 @@ fn what_data_center_answers_is_as_jira_describes_it() {
 
 #[test]
 fn f1_f2_f3_f4_a_push_lets_jira_comment_log_work_and_move_the_issue_as_the_author() {
-    let world = world();
+    let person = "[[person]]\nname = \"Ann\"\nemails = [\"ann@example.org\"]\nunix = [\"root\"]\n";
+    let world = World::with(SITE, &format!("{TOP}{person}"));
+    let config = std::fs::read_to_string(world.config()).unwrap();
+    std::fs::write(world.config(), format!("{config}[account.smart]\npolicy = \"bot\"\n")).unwrap();
     let ann = json!({ "name": "ann", "email": "ann@example.org", "display_name": "Ann Author" });
     let answer = ask(&world.sandbox.address, "POST /sandbox/people HTTP/1.1", &ann);
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
