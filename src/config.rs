@@ -431,7 +431,7 @@ mod tests {
     fn t16_a_switch_that_would_do_nothing_is_told() {
         let site = "[[site]]\nname = \"y\"\nurl = \"https://y.example\"\nclient_id = \"i\"\nsecret_file = \"/s\"\n";
         let account = "[[account]]\nname = \"a\"\nroot = \"/srv\"\n[[account.repository]]\nmatch = \"*\"\nsmart_commits = false\n";
-        check(&format!("{site}executor = \"jira\"\n{account}"), "account a: repository: smart_commits is for");
+        check(&format!("{site}executor = \"off\"\n{account}"), "account a: repository: smart_commits is for");
     }
 
     #[test]
