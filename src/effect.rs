@@ -68,6 +68,10 @@ pub struct Effect {
     /// Who pushed, as far as that is known; may be empty.
     #[n(6)]
     pub pusher: String,
+    /// Whether it is the author who gives the order (`policy = "email"`), so that it takes one who is known in Jira.
+    #[n(7)]
+    #[cbor(default)]
+    pub by_author: bool,
 }
 
 /// What is to be done with the issue.
@@ -127,6 +131,7 @@ pub struct Arrival {
     pub identity: Identity,
     /// Who pushed; may be empty.
     pub pusher: String,
+    pub by_author: bool,
     /// When, in milliseconds since the epoch.
     pub pushed_at: i64,
     /// The commit's place in its event: grows along the history.
@@ -311,6 +316,7 @@ impl Effect {
             repository: arrival.repository.clone(),
             author: commit.author.clone(),
             pusher: arrival.pusher.clone(),
+            by_author: arrival.by_author,
         }
     }
 
@@ -445,6 +451,7 @@ mod tests {
             repository: "r1".to_owned(),
             identity: Identity::Authored,
             pusher: "ann".to_owned(),
+            by_author: false,
             pushed_at: (AT + 60) * 1000,
             place: 0,
         }
@@ -557,8 +564,8 @@ mod tests {
     fn f79_what_a_newer_agent_adds_to_an_effect_is_passed_over() {
         let effect = Effect::decode(&effects_of(&commit('a', "ABC-1 #close"), &arrival())[0].body).unwrap();
         let mut bytes = effect.encode();
-        assert_eq!(bytes[0], 0x87, "an array of seven");
-        bytes[0] = 0x88;
+        assert_eq!(bytes[0], 0x88, "an array of eight");
+        bytes[0] = 0x89;
         bytes.push(0x07);
         assert_eq!(Effect::decode(&bytes).unwrap(), effect);
     }

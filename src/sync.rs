@@ -446,6 +446,7 @@ impl Work<'_> {
             repository: self.event.repository.id.clone(),
             identity: orders.smart.identity,
             pusher: orders.name_of(giver),
+            by_author: orders.smart.policy == Policy::Email,
             pushed_at: self.event.at,
             // The newest commit comes first, and the oldest is to be obeyed first.
             place: -i64::try_from(self.digest.commits).unwrap_or(i64::MAX),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Context, Exit, admin, show};
+use super::{Context, Exit, admin, hidden, show};
 use crate::clock;
 use crate::config::{Config, Places};
 use crate::intake::{Outcome, frame, socket};
@@ -161,7 +161,7 @@ fn token(arguments: &Login, terminal: bool) -> anyhow::Result<SecretString> {
             let opened = std::fs::File::open(file).and_then(|file| file.take(MOST).read_to_string(&mut text));
             opened.map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
         }
-        None if terminal => *text = rpassword::prompt_password("token (not shown): ")?,
+        None if terminal => *text = hidden::ask("token (not shown): ")?,
         None => drop(std::io::stdin().lock().take(MOST).read_to_string(&mut text)?),
     }
     let token = SecretString::from(text.trim());

@@ -9,6 +9,7 @@ mod daemon;
 mod demo;
 mod doctor;
 mod effects;
+mod hidden;
 mod hook;
 mod install;
 mod link;

@@ -265,6 +265,9 @@ impl Settings {
 }
 
 fn of_two(name: &str, one: &Person, other: &Person) -> String {
+    if one.name == other.name {
+        return format!("two [[person]] are called {}", one.name);
+    }
     format!("{name} belongs to {} and to {}", one.name, other.name)
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::choice::{Choice, choose, named};
 use super::outcome::{Attempt, Doubles, Obstacle, Outcome, Probe, Reach, of_writing};
-use super::platform::{Change, Demand, Issue, Offered, Page, Person, Platform, Remark, Remarks, write_moment};
+use super::platform::{Change, Demand, Issue, Match, Offered, Page, Person, Platform, Remark, Remarks, write_moment};
 use super::wording::{Saying, Source};
 use super::{Kind, Marker, adf, wiki};
 use crate::effect::{Action, Effect};
@@ -76,6 +76,9 @@ impl Platform {
         manner: Manner<'_>,
         now: i64,
     ) -> Result<Prepared, Attempt> {
+        if deed.effect.by_author {
+            self.known_author(deed, now).await?;
+        }
         match &deed.effect.action {
             Action::Comment { text } => Ok(self.comment(deed, text, marker, now).await?),
             Action::Time { spent, comment, started, offset } => {
@@ -160,6 +163,17 @@ impl Platform {
             doubles.younger.push(remark.id);
         }
         Ok(doubles)
+    }
+
+    /// Refuses what is ordered by an author whose address is not exactly one person's in Jira.
+    async fn known_author(&self, deed: &Deed<'_>, now: i64) -> Result<(), Obstacle> {
+        let email = String::from_utf8_lossy(&deed.effect.author.email);
+        let because = match self.person(&email, now).await? {
+            Match::One(_) => return Ok(()),
+            Match::Several(many) => format!("{many} people in Jira have the author's address {}", shown(&email)),
+            Match::Hidden(_) | Match::Nobody => format!("nobody in Jira shows the author's address {}", shown(&email)),
+        };
+        Err(refused(because))
     }
 
     async fn comment(&self, deed: &Deed<'_>, text: &str, marker: &Marker, now: i64) -> Result<Prepared, Obstacle> {

@@ -4,6 +4,7 @@
 //! it is judged in `outcome`. What hardly changes (who the account is, the site's id, its working hours) is asked once
 //! and kept for a while.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -255,9 +256,24 @@ impl Platform {
         Ok(transitions.into_iter().map(Listed::into_offered).collect())
     }
 
-    /// Finds whose mail address it is. Jira matches beginnings and names too, so what it finds is looked at again.
+    /// Finds whose mail address it is; who was found is kept for a while. Jira matches beginnings and names too, so what
+    /// it finds is looked at again.
     pub async fn person(&self, email: &str, now: i64) -> Result<Match, Obstacle> {
-        Ok(whose(self.people(email, now).await?, |person| person.has(email)))
+        let address = email.to_lowercase();
+        let known =
+            self.known().people.get(&address).filter(|(_, asked)| (*asked..*asked + KEPT).contains(&now)).cloned();
+        if let Some((person, _)) = known {
+            return Ok(Match::One(person));
+        }
+        let found = whose(self.people(email, now).await?, |person| person.has(email));
+        if let Match::One(person) = &found {
+            let people = &mut self.known().people;
+            if people.len() >= MOST_KNOWN {
+                people.clear();
+            }
+            people.insert(address, (person.clone(), now));
+        }
+        Ok(found)
     }
 
     /// Lists whom Jira finds by a word, which may be the beginning of anything.
@@ -567,6 +583,10 @@ const IDLE: Duration = Duration::from_secs(5);
 /// How much of a list is asked for at once; a page of the longest comments stays below what is read of an answer.
 pub(super) const PAGE: usize = 50;
 const DAY: i64 = 86_400_000;
+/// How long it is believed whose a mail address is.
+const KEPT: i64 = 600_000;
+/// The most people that are kept.
+const MOST_KNOWN: usize = 10_000;
 /// The most bytes of a token.
 const LONGEST_TOKEN: usize = 4096;
 /// What Jira takes for a day and a week of work unless an administrator says otherwise.
@@ -580,6 +600,8 @@ pub(super) struct Known {
     cloud_id: Option<String>,
     myself: Option<Person>,
     hours: Option<(Hours, i64)>,
+    /// By their address in lower case, with when they were asked for.
+    people: HashMap<String, (Box<Person>, i64)>,
 }
 
 #[derive(Deserialize)]

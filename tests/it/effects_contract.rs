@@ -73,7 +73,7 @@ fn effect(action: Action) -> Effect {
         Ident { name: b"Ann \"A\" Example".into(), email: b"ann@example.org".into(), at: 1_772_357_400, offset: 90 };
     let (commit, repository) = ("1a2b3c4d5e6f".to_owned(), "r1".to_owned());
     let (issue, pusher) = ("ABC-1".parse().unwrap(), "ann".to_owned());
-    Effect { issue, action, ordinal: 0, commit, repository, author, pusher }
+    Effect { issue, action, ordinal: 0, commit, repository, author, pusher, by_author: false }
 }
 
 impl Bench<'_> {

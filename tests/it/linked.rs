@@ -25,7 +25,7 @@ const PEOPLE: &str = "[[person]]\nname = \"Ann Example\"\nemails = [\"ann@exampl
     [[person]]\nname = \"Bob\"\nemails = [\"bob@example.org\"]\nunix = [\"12345\"]\nlogins = [\"bob\"]\njira = \"712020:bob\"\n\
     [[person]]\nname = \"Eve\"\nemails = [\"eve@example.org\"]\nlogins = [\"eve\"]\n";
 /// Everybody pushes as the user of a host, which says who it is.
-const HOST: &str = "policy = \"linked\"\nhost_users = [\"root\"]";
+const HOST: &str = "policy = \"linked\"\nhost_users = [\"root\"]\ntransition_evidence = \"command\"";
 const OWN: &str = "policy = \"linked\"";
 
 /// A world in which orders are carried out in the accounts that people have linked.

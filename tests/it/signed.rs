@@ -255,6 +255,7 @@ fn g5_t24_a_forged_author_gives_no_orders_under_any_policy_but_email() {
     for policy in ["off", "bot", "signed", "email"] {
         let accepted = if policy == "email" { "i_accept_forgery = true" } else { "" };
         let world = with_people(&format!("policy = \"{policy}\"\n{hosted}\n{accepted}"), signers);
+        world.sandbox.person(serde_json::json!({"name": "ann", "email": "ann@example.org"}));
         let (_daemon, _repository, clone) = start(&world);
         clone.commit_by("ann@example.org", "ABC-1 #time 1h #comment forged #start-progress");
         clone.push(&["origin", "HEAD:main"]);

@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 
+use crate::cli::hidden;
+
 pub struct Ask {
     pub terminal: bool,
 }
@@ -39,6 +41,6 @@ impl Ask {
 
     pub fn secret(&self, what: &str, flags: &str) -> anyhow::Result<String> {
         anyhow::ensure!(self.terminal, "what is missing: {what}; give {flags}");
-        Ok(rpassword::prompt_password(format!("{what}: "))?)
+        Ok(hidden::ask(&format!("{what}: "))?)
     }
 }

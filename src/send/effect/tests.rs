@@ -129,7 +129,7 @@ fn effect(action: Action) -> Effect {
         Ident { name: b"Ann Example".into(), email: b"ann@example.org".into(), at: STARTED / 1000, offset: 60 };
     let (commit, repository) = ("1a2b3c4d5e6f".to_owned(), "r1".to_owned());
     let (issue, pusher) = ("ABC-1".parse().unwrap(), String::from_utf8_lossy(&author.name).into_owned());
-    Effect { issue, action, ordinal: 0, commit, repository, author, pusher }
+    Effect { issue, action, ordinal: 0, commit, repository, author, pusher, by_author: false }
 }
 
 fn deed(effect: &Effect) -> Deed<'_> {
@@ -644,7 +644,12 @@ async fn a_double_that_somebody_edited_or_that_may_not_go_stays() {
 async fn a_person_is_known_by_a_mail_address_that_they_show() {
     for kind in KINDS {
         let bench = bench(kind).await;
-        let find = async |email: &str| bench.platform.person(email, clock::now()).await.unwrap();
+        let later = std::cell::Cell::new(clock::now());
+        // Who was found is kept for ten minutes.
+        let find = async |email: &str| {
+            later.set(later.get() + 600_000);
+            bench.platform.person(email, later.get()).await.unwrap()
+        };
         assert!(matches!(find("ANN@example.org").await, Match::One(person) if person.has("ann@example.org")));
         assert!(matches!(find("nobody@example.org").await, Match::Nobody));
         bench.post("people", json!({ "name": "ann2", "email": "ann@example.org" })).await;
@@ -783,4 +788,29 @@ fn f13_what_cannot_open_an_account_is_told_before_jira_is_asked() {
     check("data-center", None, "t0ken", false, "");
     check("data-center", Some("a@b.example"), "t0ken", false, "is for Cloud");
     check("data-center", None, "t0ken", true, "no scopes on Data Center");
+}
+
+#[tokio::test]
+async fn g1_where_the_author_gives_an_order_exactly_one_person_in_jira_has_the_address() {
+    for kind in KINDS {
+        let bench = bench(kind).await;
+        let by = |email: &str| Effect {
+            by_author: true,
+            author: Ident { email: email.into(), ..comment().author },
+            ..comment_of(email)
+        };
+        remote(bench.carry_out(&by("Ann@example.org")).await);
+        remote(bench.carry_out(&by("ann@EXAMPLE.org")).await);
+        assert_eq!(bench.asked("GET", "/user/search").await, 1, "who was found is kept");
+        Bench::check_refused(
+            &bench.carry_out(&by("an@example.org")).await,
+            "nobody in Jira shows the author's address",
+        );
+        bench.post("people", json!({ "name": "eve", "email": "bob@example.org" })).await;
+        Bench::check_refused(
+            &bench.carry_out(&by("bob@example.org")).await,
+            "2 people in Jira have the author's address",
+        );
+        assert_eq!(bench.count("comments").await, 2);
+    }
 }
