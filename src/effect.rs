@@ -101,7 +101,7 @@ pub enum Action {
         /// As it was written, without the `#`.
         #[n(0)]
         name: String,
-        /// May be empty. Not every transition takes one: see [`Effect::comment_of_its_own`].
+        /// May be empty. It is an effect of its own: see [`Effect::comment_of_its_own`].
         #[n(1)]
         comment: String,
     },
@@ -329,7 +329,7 @@ impl Effect {
         minicbor::decode(bytes)
     }
 
-    /// The comment of a transition as an effect that follows from it, for a transition that takes none.
+    /// What is said with a transition, as an effect that follows from it.
     pub fn comment_of_its_own(&self, key: &str) -> Option<NewEffect> {
         match &self.action {
             Action::Transition { comment, .. } if !comment.is_empty() => {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::effect::{Action, Effect};
+use crate::effect::Effect;
 use crate::failpoint::failpoint;
 use crate::queue::{self, Gone, Outcome, State, Sweep, Turn};
 use crate::send::{self, Attempt, Deed, Executor, Manner, Marker, Obstacle, Platform, Probe, Reach, Settings};
@@ -145,8 +145,7 @@ impl Hand {
         }
         let marker = Marker::new(&turn.key, &self.installation);
         let issue = turn.issue_id.clone().unwrap_or_else(|| turn.issue.clone());
-        let alone = without_words(&effect);
-        let deed = Deed { effect: &alone, issue: &issue, repository: &name };
+        let deed = Deed { effect: &effect, issue: &issue, repository: &name };
         let attempt = match turn.state {
             State::Unknown => return self.look(platform, turn, &effect, &deed, &marker).await,
             _ => match platform.prepare(&deed, &marker, self.manner(), clock::now()).await {
@@ -334,16 +333,6 @@ async fn is_actor(platform: &Platform, actor: &str) -> Result<(), Obstacle> {
             let because = "what was linked opens another account by now: `agent login` again".to_owned();
             Err(Obstacle::Halt { reach: Reach::Account, because })
         }
-    }
-}
-
-/// A transition without what is said with it, which is an effect of its own.
-fn without_words(effect: &Effect) -> Effect {
-    match &effect.action {
-        Action::Transition { name, .. } => {
-            Effect { action: Action::Transition { name: name.clone(), comment: String::new() }, ..effect.clone() }
-        }
-        _ => effect.clone(),
     }
 }
 

@@ -101,7 +101,6 @@ mod tests {
             id: at.to_string(),
             name: (*name).to_owned(),
             to: (*to).to_owned(),
-            screen: false,
             demands: Vec::new(),
         };
         names.iter().enumerate().map(way).collect()

@@ -48,17 +48,16 @@ pub struct Prepared {
     /// The last part of the address, where it is not the issue's own.
     what: Option<&'static str>,
     body: Value,
-    owes_comment: bool,
 }
 
 impl Prepared {
     fn new(issue_id: String, what: &'static str, body: Value) -> Prepared {
-        Prepared { issue_id, method: Method::POST, what: Some(what), body, owes_comment: false }
+        Prepared { issue_id, method: Method::POST, what: Some(what), body }
     }
 
     /// What sets fields of the issue itself.
     pub(super) fn edit(issue_id: String, body: Value) -> Prepared {
-        Prepared { issue_id, method: Method::PUT, what: None, body, owes_comment: false }
+        Prepared { issue_id, method: Method::PUT, what: None, body }
     }
 
     /// Whether nothing comes of it that has an id.
@@ -87,7 +86,8 @@ impl Platform {
                 let started = write_moment(*started, *offset);
                 Ok(self.work(deed, [&spent, &started], comment, marker, now).await?)
             }
-            Action::Transition { name, comment } => self.transition(deed, name, comment, marker, manner, now).await,
+            // What is said with it is an effect of its own: a probe can tell of each whether it was done, and not of both.
+            Action::Transition { name, .. } => self.transition(deed, name, marker, manner, now).await,
             Action::Assign { .. } | Action::Label { .. } | Action::FixVersion { .. } => {
                 self.prepare_edit(deed, now).await
             }
@@ -101,15 +101,13 @@ impl Platform {
             Ok(exchange) => exchange,
             Err(obstacle) => return obstacle.into(),
         };
-        let (issue_id, owes_comment) = (prepared.issue_id.clone(), prepared.owes_comment);
+        let issue_id = prepared.issue_id.clone();
         match of_writing(&exchange, now) {
             Outcome::Stopped(obstacle) => self.doubted(obstacle, now).await.into(),
             Outcome::Ambiguous { because } => Attempt::Ambiguous { because },
-            Outcome::Done(_) if prepared.makes_nothing() => {
-                Attempt::Applied { remote_id: None, issue_id, owes_comment }
-            }
+            Outcome::Done(_) if prepared.makes_nothing() => Attempt::Applied { remote_id: None, issue_id },
             Outcome::Done(made) => match id(&made) {
-                Some(made) => Attempt::Applied { remote_id: Some(made), issue_id, owes_comment },
+                Some(made) => Attempt::Applied { remote_id: Some(made), issue_id },
                 None => Attempt::Ambiguous { because: "Jira did not say what was made".to_owned() },
             },
         }
@@ -213,7 +211,6 @@ impl Platform {
         &self,
         deed: &Deed<'_>,
         word: &str,
-        text: &str,
         marker: &Marker,
         manner: Manner<'_>,
         now: i64,
@@ -228,27 +225,12 @@ impl Platform {
             }
             choice => return Err(refused(unclear(word, &issue, &offered, &choice)).into()),
         };
-        let said = !text.trim().is_empty();
-        let fields = fields(way, said && way.screen, manner.resolution).map_err(refused)?;
+        let fields = fields(way, manner.resolution).map_err(refused)?;
         let mut body = json!({ "transition": { "id": way.id }, "historyMetadata": marker.metadata() });
         if !fields.is_empty() {
             body["fields"] = Value::Object(fields);
         }
-        if said && way.screen {
-            let comment = self.said_on_the_way(deed, text, &issue, now).await?;
-            body["update"] = json!({ "comment": [{ "add": comment }] });
-        }
-        // Without a screen a comment would be dropped, and nobody told.
-        Ok(Prepared { owes_comment: said && !way.screen, ..Prepared::new(issue.id, TRANSITIONS, body) })
-    }
-
-    async fn said_on_the_way(&self, deed: &Deed<'_>, text: &str, issue: &Issue, now: i64) -> Result<Value, Obstacle> {
-        let saying = self.saying(deed, text, None, now).await?;
-        let mut said = json!({ "body": self.form(&saying) });
-        if issue.service_desk {
-            said["properties"] = json!([internal()]);
-        }
-        Ok(said)
+        Ok(Prepared::new(issue.id, TRANSITIONS, body))
     }
 
     async fn saying(&self, deed: &Deed<'_>, text: &str, token: Option<&str>, now: i64) -> Result<Saying, Obstacle> {
@@ -421,9 +403,9 @@ pub(super) fn internal() -> Value {
 }
 
 /// The values of the fields that a transition demands, or what is missing.
-fn fields(way: &Offered, with_comment: bool, resolution: Option<&str>) -> Result<Map<String, Value>, String> {
+fn fields(way: &Offered, resolution: Option<&str>) -> Result<Map<String, Value>, String> {
     let mut fields = Map::new();
-    for demand in way.demands.iter().filter(|demand| !(with_comment && demand.id == "comment")) {
+    for demand in &way.demands {
         let known = |value: &&String| resolution.is_some_and(|wanted| value.to_lowercase() == wanted.to_lowercase());
         match (demand.id.as_str(), demand.values.iter().find(known)) {
             ("resolution", Some(value)) => drop(fields.insert(demand.id.clone(), json!({ "name": value }))),
@@ -441,6 +423,7 @@ fn missing(way: &Offered, demand: &Demand, resolution: Option<&str>) -> String {
         ("resolution", Some(given)) => {
             format!("{way} takes no resolution {}; the site's `resolution` names one of {values}", shown(given))
         }
+        ("comment", _) => format!("{way} demands a comment in the same step, which only Jira's own page can give"),
         _ => format!("{way} demands {name}, which a commit message cannot give"),
     }
 }

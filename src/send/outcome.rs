@@ -18,9 +18,6 @@ pub enum Attempt {
         /// What Jira calls what was made; a transition makes nothing that has an id.
         remote_id: Option<String>,
         issue_id: String,
-        /// Whether what was said with a transition is still to be said, because the transition takes no comment: it is
-        /// an effect of its own, see [`comment_of_its_own`](crate::effect::Effect::comment_of_its_own).
-        owes_comment: bool,
     },
     /// There is nothing to do: the issue is where it was to go.
     NoOp { issue_id: String, because: String },

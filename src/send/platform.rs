@@ -99,8 +99,6 @@ pub struct Offered {
     pub name: String,
     /// The name of the status it leads to.
     pub to: String,
-    /// Whether it certainly takes a comment.
-    pub screen: bool,
     /// What has to be given, because nothing else fills it.
     pub demands: Vec<Demand>,
 }
@@ -639,7 +637,6 @@ struct Listed {
     id: String,
     name: String,
     to: Named,
-    has_screen: Option<bool>,
     #[serde(default)]
     fields: Map<String, Value>,
 }
@@ -652,14 +649,7 @@ impl Listed {
             name: field["name"].as_str().unwrap_or(id).to_owned(),
             values: names(&field["allowedValues"]),
         });
-        Offered {
-            demands: demands.collect(),
-            // Data Center does not say; what asks for a field has a screen.
-            screen: self.has_screen.unwrap_or(!self.fields.is_empty()),
-            id: self.id,
-            name: self.name,
-            to: self.to.name,
-        }
+        Offered { demands: demands.collect(), id: self.id, name: self.name, to: self.to.name }
     }
 }
 
