@@ -11,26 +11,28 @@ use std::sync::{PoisonError, RwLock};
 
 /// Keeps a value out of every text from now on; what is too short to be a secret would only garble texts.
 pub fn hide(secret: &str) {
-    if secret.len() >= SHORTEST {
-        let mut secrets = SECRETS.write().unwrap_or_else(PoisonError::into_inner);
-        if !secrets.iter().any(|known| known == secret) {
-            if secrets.len() == MOST {
-                // The oldest token is the one that ran out longest ago.
-                secrets.remove(0);
-            }
-            secrets.push(secret.to_owned());
-        }
-    }
+    HIDDEN.write().unwrap_or_else(PoisonError::into_inner).add(secret, Lasts::Always);
+}
+
+/// Keeps a token out of every text that ends by itself: one of the last that there were.
+pub fn hide_token(token: &str) {
+    HIDDEN.write().unwrap_or_else(PoisonError::into_inner).add(token, Lasts::AWhile);
 }
 
 /// The text with every hidden value replaced.
 pub fn without(text: Vec<u8>) -> Vec<u8> {
-    let secrets = SECRETS.read().unwrap_or_else(PoisonError::into_inner);
-    if !secrets.iter().any(|secret| memchr::memmem::find(&text, secret.as_bytes()).is_some()) {
+    let hidden = HIDDEN.read().unwrap_or_else(PoisonError::into_inner);
+    let mut secrets = hidden.secrets.iter().chain(&hidden.tokens);
+    if !secrets.any(|secret| memchr::memmem::find(&text, secret.as_bytes()).is_some()) {
         return text;
     }
     let text = String::from_utf8_lossy(&text).into_owned();
-    secrets.iter().fold(text, |text, secret| text.replace(secret.as_str(), "[secret]")).into_bytes()
+    hidden
+        .secrets
+        .iter()
+        .chain(&hidden.tokens)
+        .fold(text, |text, secret| text.replace(secret.as_str(), "[secret]"))
+        .into_bytes()
 }
 
 /// A key of this installation's own, made at the first asking.
@@ -52,12 +54,41 @@ pub fn key(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 const SHORTEST: usize = 4;
-/// Each person's own account has two.
-const MOST: usize = 1024;
+/// The most tokens that are kept out at the same time; the oldest is the one that ran out longest ago.
+const TOKENS: usize = 64;
 /// The bytes of a key.
 const KEY: usize = 32;
 
-static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
+static HIDDEN: RwLock<Hidden> = RwLock::new(Hidden { secrets: Vec::new(), tokens: Vec::new() });
+
+/// What is kept out of texts.
+struct Hidden {
+    secrets: Vec<String>,
+    tokens: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lasts {
+    Always,
+    AWhile,
+}
+
+impl Hidden {
+    fn add(&mut self, value: &str, lasts: Lasts) {
+        if value.len() < SHORTEST || self.secrets.iter().chain(&self.tokens).any(|known| known == value) {
+            return;
+        }
+        match lasts {
+            Lasts::Always => self.secrets.push(value.to_owned()),
+            Lasts::AWhile => {
+                if self.tokens.len() == TOKENS {
+                    self.tokens.remove(0);
+                }
+                self.tokens.push(value.to_owned());
+            }
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -69,5 +100,13 @@ mod tests {
         let line = without(b"refused: Bearer canary-secret-1 was canary-secret-1\n".to_vec());
         assert_eq!(line, b"refused: Bearer [secret] was [secret]\n");
         assert_eq!(without(b"nothing \xff here".to_vec()), b"nothing \xff here");
+    }
+
+    #[test]
+    fn s14_tokens_that_come_and_go_push_out_no_secret() {
+        hide("canary-secret-2");
+        (0..=TOKENS).for_each(|number| hide_token(&format!("canary-token-{number:03}-")));
+        let line = without(b"canary-secret-2 canary-token-064- canary-token-000-".to_vec());
+        assert_eq!(line, b"[secret] [secret] canary-token-000-");
     }
 }

@@ -108,7 +108,7 @@ impl Secret {
 impl Bearer {
     /// Takes a token that lives for `seconds`; a minute before its end it is not used any more.
     pub fn new(base: Url, value: String, seconds: u64, now: Instant) -> Bearer {
-        crate::secret::hide(&value);
+        crate::secret::hide_token(&value);
         let life = Duration::from_secs(seconds.min(DAY)).saturating_sub(MARGIN);
         Bearer { base, value: value.into(), until: now + life }
     }
