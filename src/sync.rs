@@ -246,6 +246,7 @@ pub fn digest<E>(
         reading,
         event,
         effects: Vec::new(),
+        granted: Vec::new(),
         branch_keys: branch_keys(event, reading),
         digest: Digest::default(),
         named: Vec::new(),
@@ -270,8 +271,8 @@ pub fn digest<E>(
             None => work.digest.trouble = Some("commits beyond the first could not be read by the daemon".to_owned()),
         }
     }
-    work.look_at_files();
     work.find_repeats();
+    work.look_at_files();
     work.hand_on_all(&mut emit)?;
     work.hand_on_effects(&mut emit)?;
     Ok(Ok(work.digest))
@@ -320,6 +321,8 @@ struct Work<'a> {
     event: &'a Event,
     /// Each with whoever gives the order.
     effects: Vec<(Giver, NewEffect)>,
+    /// The orders that are left to Jira, each with its commit.
+    granted: Vec<(Oid, NewEffect)>,
     branch_keys: Vec<IssueKey>,
     digest: Digest,
     /// Commits that name an issue; the files of some are to be read yet.
@@ -417,19 +420,20 @@ impl Work<'_> {
                 false => self.wait(&commit, because),
             }
         }
-        if orders.by_jira {
-            let (granted, denied): (Vec<NewEffect>, Vec<NewEffect>) =
-                effects.into_iter().partition(|effect| effect.ruling == Ruling::Ready);
-            let leave = leave(&granted, &denied);
-            // What is refused is in the ledger whoever would carry it out: so that it is seen, and refused once and for all.
-            self.effects.extend(denied.into_iter().map(|effect| (giver.clone(), effect)));
-            return leave;
-        }
         if self.may_repeat() {
             let ids = parse::made_of(&commit.message).into_iter().filter_map(Oid::from_hex);
             let commits = ids.filter_map(|id| self.repository?.commit(id).ok());
             let mut replaced = self.replaced(commits.collect(), &arrival);
             effects.iter_mut().for_each(|effect| effect.repeats = replaced.take(effect));
+        }
+        if orders.by_jira {
+            let (granted, denied): (Vec<NewEffect>, Vec<NewEffect>) =
+                effects.into_iter().partition(|effect| effect.ruling == Ruling::Ready);
+            let leave = leave(&granted, &denied);
+            self.granted.extend(granted.into_iter().map(|effect| (commit.id, effect)));
+            // What is refused is in the ledger whoever would carry it out: so that it is seen, and refused once and for all.
+            self.effects.extend(denied.into_iter().map(|effect| (giver.clone(), effect)));
+            return leave;
         }
         self.effects.extend(effects.into_iter().map(|effect| (giver.clone(), effect)));
         Leave::None
@@ -457,14 +461,14 @@ impl Work<'_> {
     /// nor where nothing is carried out anyway.
     fn may_repeat(&self) -> bool {
         let push = self.event.kind == Kind::Push;
-        let may = |it: &Orders| push && !it.by_jira && !it.import && it.smart.identity == Identity::Authored;
+        let may = |it: &Orders| push && !it.import && it.smart.identity == Identity::Authored;
         self.reading.orders.as_ref().is_some_and(may)
     }
 
     /// Finds the orders that were given before by commits that a rewritten branch has lost, and puts what repeats one last.
     fn find_repeats(&mut self) {
         let Some((orders, repository)) = self.reading.orders.as_ref().zip(self.repository) else { return };
-        if !self.may_repeat() || self.effects.is_empty() {
+        if !self.may_repeat() || (self.effects.is_empty() && self.granted.is_empty()) {
             return;
         }
         let news: Vec<Oid> = self.event.updates.iter().filter_map(|update| update.new).collect();
@@ -477,11 +481,18 @@ impl Work<'_> {
         let is_kept = |id| news.iter().any(|&new| repository.is_ancestor(id, new).unwrap_or(true));
         lost.retain(|one| !self.reading.rules.message(&one.message).orders.is_empty() && !is_kept(one.id));
         let mut replaced = self.replaced(lost, &self.arrival(orders, None));
-        replaced.without(self.effects.iter().map(|(_, effect)| effect));
+        let given = self.effects.iter().map(|(_, effect)| effect);
+        replaced.without(given.chain(self.granted.iter().map(|(_, effect)| effect)));
         for (_, effect) in self.effects.iter_mut().filter(|(_, effect)| effect.repeats.is_none()) {
             effect.repeats = replaced.take(effect);
         }
         self.effects.sort_by_key(|(_, effect)| effect.repeats.is_some());
+        for (commit, effect) in self.granted.iter().filter(|(_, effect)| effect.repeats.is_none()) {
+            let leave = self.named.iter_mut().find(|(seen, ..)| seen.commit.id == *commit).map(|(_, _, leave)| leave);
+            if let (Some(Leave::Granted { repeats, .. }), Some(first)) = (leave, replaced.take(effect)) {
+                repeats.push(first);
+            }
+        }
     }
 
     fn replaced(&self, commits: Vec<Commit>, arrival: &effect::Arrival) -> Replaced {
@@ -586,7 +597,8 @@ impl Work<'_> {
 fn leave(granted: &[NewEffect], denied: &[NewEffect]) -> Leave {
     if let Some(first) = granted.first() {
         let orders = granted.iter().map(|effect| effect.key.clone()).collect();
-        return Leave::Granted { orders, authored_at: first.authored_at };
+        let repeats = granted.iter().filter_map(|effect| effect.repeats.clone()).collect();
+        return Leave::Granted { orders, repeats, authored_at: first.authored_at };
     }
     let because = denied.iter().find_map(|effect| match &effect.ruling {
         Ruling::Refused { because, .. } => Some(because.clone()),

@@ -69,6 +69,8 @@ pub enum Leave {
     Granted {
         /// Their keys, as the ledger would give them.
         orders: Vec<String>,
+        /// The keys of the same orders of commits that this one takes the place of: if one was given, none is given again.
+        repeats: Vec<String>,
         /// Milliseconds since the epoch.
         authored_at: i64,
     },
@@ -134,6 +136,7 @@ pub enum Next {
 /// How long a repository whose history is being read may keep what does not fill a request.
 const PATIENCE_MS: i64 = 10_000;
 
+const REPEATED: &str = "a commit that this one takes the place of ordered the same";
 const FORGOTTEN: &str = "it was authored before this queue was begun, which does not know what was carried out then";
 
 /// Most entities of one kind that one repository may send in one request, and most of one request.
@@ -324,7 +327,7 @@ fn owe_one(c: &Connection, owing: &Owing, entity: &NewEntity, now: i64) -> Resul
     if told.as_deref() == Some(&entity.hash) || (told.is_none() && entity.only_if_told) {
         return Ok(false);
     }
-    let (orders, denied) = leave_of(c, &entity.leave, now)?;
+    let (orders, denied) = leave_of(c, owing, &entity.leave, now)?;
     // A leave belongs to the state it was given for: whoever hands over events could put another author into the next.
     let sql = "INSERT INTO entity (site_id, repo_id, kind, entity_id, class, event_id, sequence, state, ready_at, added_at,
                                    issue_keys, body, body_hash, orders, denied)
@@ -353,14 +356,23 @@ fn owe_one(c: &Connection, owing: &Owing, entity: &NewEntity, now: i64) -> Resul
 }
 
 /// The keys of the orders that may be left to Jira, or why none may.
-fn leave_of(c: &Connection, leave: &Leave, now: i64) -> Result<(String, Option<String>)> {
+fn leave_of(c: &Connection, owing: &Owing, leave: &Leave, now: i64) -> Result<(String, Option<String>)> {
     Ok(match leave {
         Leave::None => (String::new(), None),
         Leave::Denied { because } => (String::new(), Some(because.clone())),
         Leave::Granted { authored_at, .. } if !ledger::remembers(c, *authored_at, now)? => {
             (String::new(), Some(FORGOTTEN.to_owned()))
         }
-        Leave::Granted { orders, .. } => {
+        Leave::Granted { orders, repeats, .. } => {
+            for key in repeats {
+                let first = left_with(c, key)?;
+                if first.is_some() || ledger::has_taken(c, key)? {
+                    // They count as given with the first, so that what takes the place of this commit finds them.
+                    let place = (owing.site.as_str(), owing.repository.as_str(), first.as_deref().unwrap_or_default());
+                    put_down(c, orders.iter().map(String::as_str), place, now)?;
+                    return Ok((String::new(), Some(REPEATED.to_owned())));
+                }
+            }
             for key in orders {
                 if ledger::has_refused(c, key)? {
                     return Ok((String::new(), Some("they were refused when they were pushed first".to_owned())));
@@ -387,12 +399,24 @@ fn use_leave(c: &Connection, site: &str, owed: &Owed, now: i64) -> Result<bool> 
         c.prepare_cached(sql)?.execute(params![site, owed.repository, owed.kind.as_str(), owed.id, because])?;
         return Ok(false);
     }
+    put_down(c, orders.split_whitespace(), (site, &owed.repository, &owed.id), now)?;
+    Ok(true)
+}
+
+/// Puts orders down as left to Jira with a commit.
+fn put_down<'o>(
+    c: &Connection,
+    orders: impl Iterator<Item = &'o str>,
+    (site, repository, commit): (&str, &str, &str),
+    now: i64,
+) -> Result<()> {
     let sql = "INSERT INTO left_to_jira (effect_key, site_id, repo_id, entity_id, at) VALUES (?1, ?2, ?3, ?4, ?5)
                ON CONFLICT (effect_key) DO NOTHING";
-    for key in orders.split_whitespace() {
-        c.prepare_cached(sql)?.execute(params![key, site, owed.repository, owed.id, now])?;
+    let mut insert = c.prepare_cached(sql)?;
+    for key in orders {
+        insert.execute(params![key, site, repository, commit, now])?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// One number for ever: above all before it, and near the time so that a lost store does not fall behind Jira.

@@ -272,7 +272,7 @@ async fn i8_a_claim_stays_within_what_one_request_may_carry() {
 /// A commit that Jira may obey, with the key of its order.
 fn with_leave(id: &str, key: &str, hash: &str) -> Owing {
     let mut owing = owing(&[id], hash);
-    owing.entities[0].leave = Leave::Granted { orders: vec![key.to_owned()], authored_at: NOW };
+    owing.entities[0].leave = Leave::Granted { orders: vec![key.to_owned()], repeats: Vec::new(), authored_at: NOW };
     owing
 }
 
@@ -387,7 +387,8 @@ async fn g5_a_leave_is_for_the_state_it_was_given_for_and_history_has_none() {
 async fn f1_a_queue_gives_no_leave_for_what_it_cannot_remember() {
     let story = story();
     let mut old = with_leave("aaaa", "k", "h1");
-    old.entities[0].leave = Leave::Granted { orders: vec!["k".to_owned()], authored_at: NOW - 300_000 };
+    old.entities[0].leave =
+        Leave::Granted { orders: vec!["k".to_owned()], repeats: Vec::new(), authored_at: NOW - 300_000 };
     story.queue.owe(old, NOW).await.unwrap();
     assert!(story.row("aaaa").await.orders().unwrap().contains("before this queue was begun"));
     story.queue.owe(with_leave("bbbb", "k2", "h1"), NOW).await.unwrap();

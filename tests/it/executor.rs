@@ -88,6 +88,33 @@ fn f1_f8_f64_jira_carries_out_the_orders_of_ones_own_commit_once_however_often_i
 }
 
 #[test]
+fn f8_a_message_that_is_put_right_leaves_its_orders_to_jira_no_second_time() {
+    let world = world("", "policy = \"bot\"");
+    let _daemon = world.daemon();
+    let (_repository, clone) = start(&world);
+    clone.commit("ABC-9 begin");
+    clone.push(&["origin", "HEAD:main"]);
+    clone.commit_by(OWN, "Frist\n\nABC-1 #comment once");
+    clone.push(&["origin", "HEAD:main"]);
+    told(&world, 2, 0);
+    let amend = |message: &str| {
+        clone.git(&["commit", "--quiet", "--amend", "--allow-empty", "-m", message]);
+        clone.push(&["--force", "origin", "HEAD:main"]);
+        clone.git(&["rev-parse", "HEAD"])
+    };
+    let again = amend("First\n\nABC-1 #comment once");
+    told(&world, 3, 0);
+    let said = orders(&world, &again);
+    assert!(said.contains("a commit that this one takes the place of ordered the same"), "{said}");
+    amend("Really first\n\nABC-1 #comment once");
+    told(&world, 4, 0);
+    assert_eq!(obeyed(&world).len(), 1);
+    amend("Really first\n\nABC-1 #comment another");
+    told(&world, 5, 0);
+    assert_eq!(obeyed(&world).len(), 2, "other words are another order");
+}
+
+#[test]
 fn g5_a_forged_author_has_nothing_carried_out_and_still_links() {
     let world = world("", "policy = \"bot\"");
     let _daemon = world.daemon();
