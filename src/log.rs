@@ -8,24 +8,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::LogFormat;
 use crate::secret;
 
 /// Begins logging for the rest of the process.
 pub fn start(format: LogFormat, filter: &str, journal: bool) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("log = {filter:?}: {error}"))?;
+    let filter: Targets = filter.parse().map_err(|error| format!("log = {filter:?}: {error}"))?;
     let (sender, lines) = sync_channel(4096);
     let spawned = std::thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&lines));
     spawned.map_err(|error| format!("cannot start the log's thread: {error}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Lines { sender }).with_ansi(false);
+    let lines = tracing_subscriber::fmt::layer().with_writer(Lines { sender }).with_ansi(false);
+    let registry = Registry::default().with(filter);
     let started = match format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text => builder.event_format(Sentence { journal }).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+        LogFormat::Text => registry.with(lines.event_format(Sentence { journal })).try_init(),
     };
     started.map_err(|error| error.to_string())
 }
