@@ -10,7 +10,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::event::Seen;
-use crate::git::{Commit, RefName};
+use crate::git::{Commit, Oid, RefName};
 use crate::parse::IssueKey;
 use crate::queue::{EntityKind, Leave, NewEntity};
 use crate::text::{cut, hex};
@@ -183,6 +183,12 @@ pub fn branch_gone(name: &RefName, keys: &[IssueKey], home: &Home) -> NewEntity 
     NewEntity { only_if_told: keys.is_empty(), ..entity(EntityKind::Branch, branch_id(name.short()), keys, told) }
 }
 
+/// The end of a commit that nothing reaches any more.
+pub fn commit_gone(id: Oid, home: &Home) -> NewEntity {
+    let told = Told { face: home.face(), body: Body::Gone };
+    NewEntity { only_if_told: true, ..entity(EntityKind::Commit, id.to_string(), &[], told) }
+}
+
 /// The end of a repository and of all that Jira was told about it.
 pub fn repository_gone(id: &str) -> NewEntity {
     let face = Face { name: id.to_owned(), url: String::new() };
@@ -222,12 +228,13 @@ pub fn beginning(message: &[u8]) -> Vec<u8> {
 
 fn entity(kind: EntityKind, id: String, keys: &[IssueKey], told: Told) -> NewEntity {
     let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    let gone = told.body == Body::Gone;
     let body = told.encode();
     let mut digest = Sha256::new();
     digest.update(keys.join(" "));
     digest.update([0]);
     digest.update(&body);
-    NewEntity { kind, id, keys, hash: hex(&digest.finalize()), body, only_if_told: false, leave: Leave::None }
+    NewEntity { kind, id, keys, hash: hex(&digest.finalize()), body, only_if_told: false, gone, leave: Leave::None }
 }
 
 /// The longest message that Jira keeps, in UTF-16 units.

@@ -146,6 +146,9 @@ fn whole(row: &EntityRow) {
         Some(at) => show::line(format_args!("  settled     {}", clock::show(at))),
         None => show::line(format_args!("  due         {} after {} tries", clock::show(row.ready_at), row.attempts)),
     }
+    if row.gone {
+        show::line("  Jira        is to forget it");
+    }
     if let Some(orders) = row.orders() {
         show::line(format_args!("  orders      {orders}"));
     }

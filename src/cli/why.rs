@@ -110,6 +110,8 @@ fn fate(entity: &EntityRow) -> String {
     let note = entity.note.as_deref().map(|note| format!(": {}", Untrusted::text(note))).unwrap_or_default();
     let now = clock::now();
     match (entity.state.as_str(), entity.settled_at) {
+        ("settled", Some(at)) if entity.gone => format!("was told to forget it at {}{note}", clock::show(at)),
+        (_, _) if entity.gone && entity.state == "ready" => format!("is told to forget it{note}"),
         ("settled", Some(at)) => {
             format!("has it since {} (after {}){note}", clock::show(at), clock::span(at - entity.added_at))
         }

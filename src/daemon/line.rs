@@ -15,7 +15,7 @@ use crate::send::{Executor, Settings};
 use crate::sync::{self, Giver, Orders, Portion, Reading, Snapshot};
 use crate::{clock, failpoint, smart};
 
-use super::{Applied, Shared, logins};
+use super::{Applied, Shared, logins, rewritten};
 
 /// Events that are worked on at the same time.
 const TOGETHER: usize = 2;
@@ -164,6 +164,8 @@ fn owe_all(shared: &Shared, queued: &Queued, reading: &Reading, site: &str) -> D
     let readable = repository.as_ref().ok();
     let _growing = event.rest.then(|| Growing::new(shared, &event.repository.id));
     let digest = sync::digest(&event, readable, &snapshot, reading, emit)?;
+    // Only now: what this event tells may be reached by nothing any more.
+    rewritten::note(shared, &event, &snapshot.current, queued.seq, &handle)?;
     Ok(match (digest, repository) {
         // Orders that wait for the repository to be readable are not given up with the event.
         (Ok(digest), Err(_)) if digest.waits.is_some() => Ok(digest),

@@ -10,6 +10,7 @@
 //! | [`sites`] | one loop a site: claim, tell, settle |
 //! | [`effects`] | one loop a site whose orders we carry out: claim, send or look, settle; [`actors`] in whose name |
 //! | [`mail`] | what went wrong with orders: mailed to whoever gave them |
+//! | [`rewritten`] | commits that refs have left behind, or that came back |
 //! | [`upkeep`] | unconfirmed intents, comparing refs, old rows, snapshots, the disk |
 //!
 //! A part that panics is logged and begun again. A store that cannot be written ends the process,
@@ -21,6 +22,7 @@ mod intake;
 mod line;
 mod logins;
 mod mail;
+mod rewritten;
 mod sites;
 mod upkeep;
 
@@ -172,6 +174,7 @@ impl Shared {
         self.begin(&mut parts, "sites", |shared| Ok(sites::run(shared)));
         self.begin(&mut parts, "effects", |shared| Ok(effects::run(shared)));
         self.begin(&mut parts, "mail", |shared| Ok(mail::run(shared)));
+        self.begin(&mut parts, "rewritten", |shared| Ok(rewritten::run(shared)));
         self.begin(&mut parts, "upkeep", |shared| Ok(upkeep::run(shared)));
         self.serve(&mut parts, reload);
         let watched = self.watch_config();

@@ -12,7 +12,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::mem;
 use std::ops::ControlFlow;
@@ -136,6 +136,40 @@ impl Repository {
         walker.push(ancestor, Colour::New);
         walker.run(Budget::UNBOUNDED, &mut |_| ControlFlow::Continue(()));
         Ok(walker.colour(ancestor) == Some(Colour::Known))
+    }
+
+    /// Takes out of `wanted` every commit that is reachable from `tips`; what is left is reached by none of them.
+    ///
+    /// Goes by parents alone, so no clock has a say, and reads all of history where something is left. Fails where an
+    /// object on the way is not there, but for what is past the border of a shallow repository: then nobody can tell.
+    pub fn take_reached(&self, tips: &[Oid], wanted: &mut HashSet<Oid>) -> Result<(), Error> {
+        let shallow = std::fs::read(self.common_dir.join("shallow")).unwrap_or_default();
+        let border: HashSet<Oid> = shallow.split(|byte| *byte == b'\n').filter_map(Oid::from_hex).collect();
+        let mut seen: HashSet<Key, BuildHasherDefault<KeyHasher>> = HashSet::default();
+        let mut waiting: Vec<Oid> = Vec::new();
+        for &tip in tips {
+            match self.peeled(tip) {
+                Ok((id, _)) => waiting.push(id),
+                // A tag of a file or of a folder has no history.
+                Err(Error::NotACommit { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        while let Some(id) = waiting.pop() {
+            if wanted.is_empty() {
+                break;
+            }
+            if seen.insert(Key::of(id)) {
+                wanted.remove(&id);
+                if border.contains(&id) {
+                    continue;
+                }
+                let object = self.read(id)?.ok_or(Error::Missing { id })?;
+                let raw = Raw::parse(&object.content).ok_or(Error::NotACommit { id })?;
+                waiting.extend(raw.parents().filter(|&parent| !seen.contains(&Key::of(parent))));
+            }
+        }
+        Ok(())
     }
 
     fn new_commits<'r>(
@@ -732,6 +766,24 @@ mod tests {
         ] {
             assert_eq!(repository.is_ancestor(ancestor, of).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn c10_what_refs_reach_is_told_by_parents_whatever_clocks_say() {
+        let scratch = Scratch::new();
+        let main = scratch.line(None, 30, NOW);
+        // Its clock is a year behind that of what it stands on.
+        let side = scratch.line(Some(main[20]), 3, NOW - 31_000_000);
+        let lost = scratch.line(Some(main[29]), 2, NOW + 10_000);
+        let repository = scratch.open();
+        let mut wanted: HashSet<Oid> = [main[3], main[25], side[0], lost[0], lost[1]].into();
+        repository.take_reached(&[side[2]], &mut wanted).unwrap();
+        assert_eq!(wanted, [main[25], lost[0], lost[1]].into());
+        repository.take_reached(&[main[29]], &mut wanted).unwrap();
+        assert_eq!(wanted, [lost[0], lost[1]].into());
+        let missing = Oid::from_hex(&[b'1'; 40]).unwrap();
+        assert!(matches!(repository.take_reached(&[missing], &mut wanted), Err(Error::Missing { .. })));
+        assert_eq!(wanted.len(), 2);
     }
 
     #[test]

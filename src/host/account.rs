@@ -28,6 +28,10 @@ pub struct Account {
     /// Smart Commits in its repositories. Default: commands only link.
     #[serde(default)]
     pub smart: smart::Settings,
+    /// How long after a forced update, or the end of a branch, Jira is told to forget the commits that no branch and no
+    /// tag reaches any more, such as `1 hour`; `never`: they stay. Default: 10 minutes.
+    #[serde(default)]
+    pub forget_rewritten: ForgetRewritten,
     /// What is different in some of its repositories; the first that fits counts. Default: nothing.
     #[serde(default)]
     pub repository: Vec<Different>,
@@ -43,6 +47,35 @@ pub struct Different {
     /// Whether the agent carries out commands, as far as the account allows it at all.
     pub smart_commits: bool,
 }
+
+/// After how many milliseconds commits that nothing reaches any more are forgotten; `None`: never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ForgetRewritten(pub Option<i64>);
+
+impl Default for ForgetRewritten {
+    fn default() -> Self {
+        ForgetRewritten(Some(600_000))
+    }
+}
+
+impl TryFrom<String> for ForgetRewritten {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("never") {
+            return Ok(ForgetRewritten(None));
+        }
+        let span: Option<jiff::SignedDuration> =
+            text.parse().ok().filter(|span: &jiff::SignedDuration| !span.is_negative());
+        let ms = span.and_then(|span| i64::try_from(span.as_millis()).ok()).filter(|ms| *ms <= LONGEST_MS);
+        ms.map(|ms| ForgetRewritten(Some(ms)))
+            .ok_or_else(|| format!("{text:?} is no time such as \"10 minutes\", of 90 days at most, and not \"never\""))
+    }
+}
+
+/// Git itself keeps what nothing reaches for no longer.
+const LONGEST_MS: i64 = 90 * 86_400_000;
 
 impl Account {
     /// Whether a repository lies in the account. Both paths are taken as they are: resolve links first.
@@ -107,6 +140,16 @@ mod tests {
         check("/srv/git/tool.git", "/srv/git/tool.git", "tool");
         check("/home/a/tool", "/home/a/tool/.git", "tool");
         check("/home/a/tool/.git", "/home/a/tool/.git", "tool");
+    }
+
+    #[test]
+    fn c10_how_long_rewritten_commits_stay_is_a_time_or_never() {
+        let of = |text: &str| ForgetRewritten::try_from(text.to_owned()).map(|found| found.0);
+        assert_eq!(of("10 minutes"), Ok(ForgetRewritten::default().0));
+        assert_eq!((of("2h"), of("0 seconds"), of("never")), (Ok(Some(7_200_000)), Ok(Some(0)), Ok(None)));
+        for wrong in ["", "10", "soon", "-1 minute", "100 days", "9999999999999999 hours"] {
+            assert!(of(wrong).unwrap_err().contains("10 minutes"), "{wrong}");
+        }
     }
 
     #[test]

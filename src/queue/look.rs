@@ -62,6 +62,9 @@ pub struct EntityRow {
     pub settled_at: Option<i64>,
     pub note: Option<String>,
     pub event: String,
+    /// Whether Jira is to forget it.
+    #[serde(default)]
+    pub gone: bool,
     /// Whether Jira may carry out the orders of this commit, or was let do so.
     #[serde(default)]
     pub granted: bool,
@@ -196,7 +199,7 @@ pub fn entities(c: &Connection, filter: &Filter) -> Result<Vec<EntityRow>> {
     let sql = format!(
         "SELECT site_id, repo_id, kind, entity_id, issue_keys, state, class, sequence, attempts, unknown, added_at, ready_at,
            settled_at, note, event_id, orders <> '', denied, (SELECT min(given.at) FROM left_to_jira AS given
-             WHERE given.entity_id = entity.entity_id AND given.repo_id = entity.repo_id AND given.site_id = entity.site_id)
+             WHERE given.entity_id = entity.entity_id AND given.repo_id = entity.repo_id AND given.site_id = entity.site_id), gone
          FROM entity WHERE {condition} ORDER BY added_at DESC, sequence DESC LIMIT {}",
         filter.limit.unwrap_or(1000)
     );
@@ -270,6 +273,7 @@ fn entity(row: &Row<'_>) -> Result<EntityRow> {
         granted: row.get(15)?,
         denied: row.get(16)?,
         left_at: row.get(17)?,
+        gone: row.get(18)?,
     })
 }
 

@@ -26,6 +26,7 @@ mod logins;
 mod look;
 #[cfg(test)]
 mod model;
+mod moved;
 mod news;
 mod outbox;
 mod protocol;
@@ -47,6 +48,7 @@ pub use events::{Added, Queued, Tip};
 pub use ledger::{Denied, Gone, NewEffect, Outcome, Planned, Ruled, Ruling, Sweep, Turn};
 pub use logins::LoginRow;
 pub use look::{Counts, EntityRow, EventRow, Filter, RepositoryRow, SiteCounts, Trace};
+pub use moved::{GoneCommit, Move, Moved};
 pub use news::{MOST as MOST_NEWS, News, Trouble};
 pub use outbox::{Batch, Class, EntityKind, Lease, Leave, NewEntity, Next, Owed, Owing, Settled};
 pub use protocol::State;
@@ -165,6 +167,46 @@ impl Queue {
     /// Takes the refs that a repository had when we first met it as known.
     pub async fn baseline(&self, repository: String, refs: Vec<(RefName, Oid)>, now: i64) -> Result<(), Error> {
         self.store.write(move |c| events::baseline(c, &repository, &refs, now)).await
+    }
+
+    /// Notes ways of refs that may have left commits behind, to be told at `ready_at`, or brought some back.
+    pub async fn note_moves(&self, repository: String, moves: Vec<Move>, seq: i64, ready_at: i64) -> Result<(), Error> {
+        self.store.write(move |c| moved::note(c, &repository, &moves, seq, ready_at)).await
+    }
+
+    /// Repositories of which moves are to be looked into by now.
+    pub async fn moves_due(&self, now: i64) -> Result<Vec<String>, Error> {
+        self.store.read(move |c| moved::due(c, now)).await
+    }
+
+    /// All moves of a repository that are not done with.
+    pub async fn moves(&self, repository: String) -> Result<Vec<Moved>, Error> {
+        self.store.read(move |c| moved::of(c, &repository)).await
+    }
+
+    /// Notes that what came back with these moves was told.
+    pub async fn looked_at(&self, repository: String, moves: Vec<Moved>) -> Result<(), Error> {
+        self.store.write(move |c| moved::looked(c, &repository, &moves)).await
+    }
+
+    /// Forgets moves that were looked into, unless they were made again meanwhile.
+    pub async fn done_with(&self, repository: String, moves: Vec<Moved>) -> Result<(), Error> {
+        self.store.write(move |c| moved::done(c, &repository, &moves)).await
+    }
+
+    /// Whether Jira was told to forget any commit of a repository.
+    pub async fn has_gone(&self, repository: String) -> Result<bool, Error> {
+        self.store.read(move |c| moved::has_gone(c, &repository)).await
+    }
+
+    /// Those of these commits that a site was told to forget.
+    pub async fn gone_of(&self, site: String, repository: String, ids: Vec<String>) -> Result<Vec<GoneCommit>, Error> {
+        self.store.read(move |c| moved::gone_of(c, &site, &repository, &ids)).await
+    }
+
+    /// Those of these commits that a site was told of, and not told to forget.
+    pub async fn told_of(&self, site: String, repository: String, ids: Vec<String>) -> Result<Vec<String>, Error> {
+        self.store.read(move |c| moved::told_of(c, &site, &repository, &ids)).await
     }
 
     pub async fn repositories(&self) -> Result<Vec<RepositoryRow>, Error> {

@@ -18,6 +18,8 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::ledger;
 use super::look::Filter;
+use super::moved::{self, Move};
+use crate::git::Oid;
 
 /// Live data, or history that may take its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +54,8 @@ pub struct NewEntity {
     pub hash: String,
     /// Owed only if this site has been told something about the entity before.
     pub only_if_told: bool,
+    /// Whether Jira is to forget it.
+    pub gone: bool,
     pub leave: Leave,
 }
 
@@ -137,6 +141,10 @@ pub enum Next {
 const PATIENCE_MS: i64 = 10_000;
 
 const REPEATED: &str = "a commit that this one takes the place of ordered the same";
+/// How much of a state's digest outlives its row.
+const SHORT_HASH: usize = 16;
+
+const DROPPED: &str = "dropped by a person";
 const FORGOTTEN: &str = "it was authored before this queue was begun, which does not know what was carried out then";
 
 /// Most entities of one kind that one repository may send in one request, and most of one request.
@@ -267,7 +275,7 @@ pub fn retry(c: &Connection, filter: &Filter, now: i64) -> Result<usize> {
 pub fn drop(c: &Connection, filter: &Filter, now: i64) -> Result<usize> {
     let (condition, values) = filter.sql();
     let sql = format!(
-        "UPDATE entity SET state = 'settled', settled_at = :now, note = 'dropped by a person'
+        "UPDATE entity SET state = 'settled', settled_at = :now, note = '{DROPPED}'
          WHERE state <> 'settled' AND {condition}"
     );
     c.execute(&sql, &with_now(&values, &now)[..])
@@ -275,13 +283,15 @@ pub fn drop(c: &Connection, filter: &Filter, now: i64) -> Result<usize> {
 
 /// Makes every site that was told of a repository forget it: nothing else of it is owed any more.
 pub fn forget(c: &Connection, repository: &str, gone: impl Fn() -> NewEntity, now: i64) -> Result<usize> {
-    let sql = "SELECT DISTINCT site_id FROM entity WHERE repo_id = ?1";
+    let sql = "SELECT site_id FROM entity WHERE repo_id = ?1 UNION SELECT site_id FROM told WHERE repo_id = ?1";
     let sites: Vec<String> = c.prepare(sql)?.query_map([repository], |row| row.get(0))?.collect::<Result<_>>()?;
     let sql = "UPDATE entity SET state = 'settled', settled_at = ?2, note = 'the repository was forgotten'
                WHERE repo_id = ?1 AND state <> 'settled'";
     c.execute(sql, params![repository, now])?;
     // Whatever comes after this is news, also what Jira was told before.
     c.execute("UPDATE entity SET body_hash = '' WHERE repo_id = ?1", [repository])?;
+    c.execute("DELETE FROM told WHERE repo_id = ?1", [repository])?;
+    c.execute("DELETE FROM moved WHERE repo_id = ?1", [repository])?;
     for site in &sites {
         let owing = Owing {
             site: site.clone(),
@@ -296,6 +306,12 @@ pub fn forget(c: &Connection, repository: &str, gone: impl Fn() -> NewEntity, no
 }
 
 pub fn prune(c: &Connection, before: i64) -> Result<usize> {
+    // That it was told is remembered, for what may become of it in Git.
+    let sql = "INSERT INTO told (site_id, repo_id, kind, entity_id, gone, body_hash)
+               SELECT site_id, repo_id, kind, entity_id, gone, substr(body_hash, 1, ?2) FROM entity
+               WHERE state = 'settled' AND settled_at < ?1 AND kind <> 'repository' AND body_hash <> '' AND note IS NOT ?3
+               ON CONFLICT (site_id, repo_id, kind, entity_id) DO UPDATE SET gone = excluded.gone, body_hash = excluded.body_hash";
+    c.execute(sql, params![before, SHORT_HASH as i64, DROPPED])?;
     let entities = c.execute("DELETE FROM entity WHERE state = 'settled' AND settled_at < ?1", [before])?;
     let events = c.execute("DELETE FROM event WHERE settled_at < ?1 AND state = 'done'", [before])?;
     c.execute("DELETE FROM tip WHERE oid = '' AND at < ?1", [before])?;
@@ -321,22 +337,37 @@ pub fn prune_left(c: &Connection, before: i64) -> Result<usize> {
 }
 
 fn owe_one(c: &Connection, owing: &Owing, entity: &NewEntity, now: i64) -> Result<bool> {
-    let sql = "SELECT body_hash FROM entity WHERE site_id = ?1 AND repo_id = ?2 AND kind = ?3 AND entity_id = ?4";
+    let sql = "SELECT body_hash, gone FROM entity WHERE site_id = ?1 AND repo_id = ?2 AND kind = ?3 AND entity_id = ?4
+               UNION ALL
+               SELECT body_hash, gone FROM told WHERE site_id = ?1 AND repo_id = ?2 AND kind = ?3 AND entity_id = ?4";
     let row = params![owing.site, owing.repository, entity.kind.as_str(), entity.id];
-    let told: Option<String> = c.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional()?;
-    if told.as_deref() == Some(&entity.hash) || (told.is_none() && entity.only_if_told) {
+    let told: Option<(String, bool)> =
+        c.prepare_cached(sql)?.query_row(row, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let is_news = match &told {
+        None => !entity.only_if_told,
+        Some((hash, gone)) => {
+            *hash != entity.hash && *hash != entity.hash[..SHORT_HASH.min(entity.hash.len())] && !(*gone && entity.gone)
+        }
+    };
+    if !is_news {
         return Ok(false);
     }
+    if told.is_some_and(|(_, gone)| gone) && entity.kind == EntityKind::Commit {
+        // Whoever tells it again may not know that nothing reaches it any more.
+        moved::note(c, &owing.repository, &[Move { old: Oid::from_hex(entity.id.as_bytes()), new: None }], 0, now)?;
+    }
+    let sql = "DELETE FROM told WHERE site_id = ?1 AND repo_id = ?2 AND kind = ?3 AND entity_id = ?4";
+    c.prepare_cached(sql)?.execute(row)?;
     let (orders, denied) = leave_of(c, owing, &entity.leave, now)?;
     // A leave belongs to the state it was given for: whoever hands over events could put another author into the next.
     let sql = "INSERT INTO entity (site_id, repo_id, kind, entity_id, class, event_id, sequence, state, ready_at, added_at,
-                                   issue_keys, body, body_hash, orders, denied)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'ready', ?8, ?8, ?9, ?10, ?11, ?12, ?13)
+                                   issue_keys, body, body_hash, orders, denied, gone)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'ready', ?8, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
                ON CONFLICT (site_id, repo_id, kind, entity_id) DO UPDATE SET class = excluded.class, event_id = excluded.event_id,
                  sequence = excluded.sequence, state = 'ready', ready_at = excluded.ready_at, attempts = 0, unknown = 0,
-                 added_at = excluded.added_at, settled_at = NULL, issue_keys = excluded.issue_keys, body = excluded.body,
-                 body_hash = excluded.body_hash, note = NULL,
-                 orders = excluded.orders, denied = excluded.denied";
+                 added_at = excluded.added_at, settled_at = NULL, body = excluded.body, body_hash = excluded.body_hash, note = NULL,
+                 orders = excluded.orders, denied = excluded.denied, gone = excluded.gone,
+                 issue_keys = iif(excluded.gone = 1 AND entity.kind = 'commit', entity.issue_keys, excluded.issue_keys)";
     c.prepare_cached(sql)?.execute(params![
         owing.site,
         owing.repository,
@@ -351,6 +382,7 @@ fn owe_one(c: &Connection, owing: &Owing, entity: &NewEntity, now: i64) -> Resul
         entity.hash,
         orders,
         denied,
+        entity.gone,
     ])?;
     Ok(true)
 }

@@ -47,6 +47,7 @@ fn owing(ids: &[&str], hash: &str) -> Owing {
         body: vec![1],
         hash: hash.to_owned(),
         only_if_told: false,
+        gone: false,
         leave: Leave::None,
     };
     Owing {
@@ -473,6 +474,7 @@ async fn b16_a_forgotten_repository_is_taken_out_of_jira_and_nothing_else_of_it_
         body: vec![2],
         hash: "gone".to_owned(),
         only_if_told: false,
+        gone: false,
         leave: Leave::None,
     };
     assert_eq!(story.queue.forget("r1".to_owned(), gone, NOW).await.unwrap(), 1);
@@ -491,6 +493,48 @@ async fn settled_rows_stay_for_the_asking_and_go_when_they_are_old() {
     assert_eq!(story.queue.prune(NOW).await.unwrap(), 0);
     assert_eq!(story.queue.prune(NOW + 1).await.unwrap(), 1);
     assert!(story.queue.trace("ABC-1".to_owned()).await.unwrap().entities.is_empty());
+}
+
+#[tokio::test]
+async fn c10_what_was_told_is_known_after_its_row_was_pruned_and_is_told_as_gone_once() {
+    let story = story();
+    let id = "a".repeat(40);
+    let live = |hash| owing(&[&id], hash);
+    let gone = |hash| {
+        let mut owing = owing(&[&id, "never-told"], hash);
+        owing.entities.iter_mut().for_each(|entity| (entity.gone, entity.only_if_told) = (true, true));
+        owing
+    };
+    let (site, repository) = (|| "jira".to_owned(), || "r1".to_owned());
+    let told = async || story.queue.told_of(site(), repository(), vec![id.clone()]).await.unwrap().len();
+    story.queue.owe(live("h1"), NOW).await.unwrap();
+    let batch = story.claim(NOW).await;
+    story.settle(&batch, done(), NOW).await;
+    story.queue.prune(NOW + 1).await.unwrap();
+    assert_eq!(story.queue.owe(live("h1"), NOW).await.unwrap(), 0);
+    assert_eq!((told().await, story.queue.has_gone(repository()).await.unwrap()), (1, false));
+    assert_eq!(story.queue.owe(gone("h2"), NOW).await.unwrap(), 1);
+    assert_eq!(story.queue.owe(gone("h3"), NOW).await.unwrap(), 0);
+    let batch = story.claim(NOW).await;
+    story.settle(&batch, done(), NOW).await;
+    for pruned in [false, true] {
+        if pruned {
+            story.queue.prune(NOW + 1).await.unwrap();
+        }
+        assert_eq!((told().await, story.queue.has_gone(repository()).await.unwrap()), (0, true));
+        let found = story.queue.gone_of(site(), repository(), vec![id.clone()]).await.unwrap();
+        assert_eq!(found.iter().map(|gone| &gone.id).collect::<Vec<_>>(), [&id]);
+    }
+    assert!(story.queue.moves(repository()).await.unwrap().is_empty());
+    // Told again, it is looked at whether anything reaches it.
+    assert_eq!(story.queue.owe(live("h1"), NOW).await.unwrap(), 1);
+    assert_eq!(told().await, 1);
+    let moves = story.queue.moves(repository()).await.unwrap();
+    assert_eq!(moves[0].way, Move { old: id.parse().ok(), new: None });
+    story.queue.done_with(repository(), vec![Moved { seq: 7, ..moves[0].clone() }]).await.unwrap();
+    assert_eq!(story.queue.moves(repository()).await.unwrap(), moves, "it was made again meanwhile");
+    story.queue.done_with(repository(), moves).await.unwrap();
+    assert!(story.queue.moves_due(NOW).await.unwrap().is_empty());
 }
 
 #[tokio::test]

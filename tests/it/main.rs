@@ -25,6 +25,7 @@ mod platform;
 mod process;
 mod push;
 mod repositories;
+mod rewritten;
 mod signed;
 mod smart;
 mod storm;

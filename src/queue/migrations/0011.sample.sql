@@ -1,0 +1,3 @@
+UPDATE entity SET gone = 1 WHERE entity_id = 'aa';
+INSERT INTO told (site_id, repo_id, kind, entity_id, gone, body_hash) VALUES ('s1', 'r1', 'commit', 'bb', 0, 'h');
+INSERT INTO moved (repo_id, old, new, seq, ready_at) VALUES ('r1', 'aa', '', 1, 1);
