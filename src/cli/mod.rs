@@ -9,6 +9,7 @@ mod daemon;
 mod demo;
 mod doctor;
 mod effects;
+mod forget;
 mod hidden;
 mod hook;
 mod install;
@@ -59,6 +60,8 @@ enum Word {
     Install(install::Install),
     /// Take away the hooks that install put, and nothing else
     Uninstall(install::Uninstall),
+    /// Take a repository that is gone from the disk out of Jira
+    Forget(forget::Arguments),
     /// Show on one screen how everything does, and what to do about it
     Status(status::Arguments),
     /// Show the way of a commit, an issue or a branch from Git to Jira
@@ -134,6 +137,7 @@ pub fn main() -> ExitCode {
         Word::Logout(word) => login::logout(word, &context),
         Word::Install(word) => install::install(word, &context),
         Word::Uninstall(word) => install::uninstall(word, &context),
+        Word::Forget(word) => forget::run(&word, &context),
         Word::Status(word) => status::run(word, &context),
         Word::Why(word) => why::run(&word, &context),
         Word::Parse(word) => parse::run(&word, &context),

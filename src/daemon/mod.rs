@@ -11,11 +11,12 @@
 //! | [`effects`] | one loop a site whose orders we carry out: claim, send or look, settle; [`actors`] in whose name |
 //! | [`mail`] | what went wrong with orders: mailed to whoever gave them |
 //! | [`rewritten`] | commits that refs have left behind, or that came back |
-//! | [`upkeep`] | unconfirmed intents, comparing refs, old rows, snapshots, the disk |
+//! | [`upkeep`] | unconfirmed intents, comparing refs, repositories that moved or are gone ([`absent`]), old rows, snapshots, the disk |
 //!
 //! A part that panics is logged and begun again. A store that cannot be written ends the process,
 //! because only opening it again tells what is on disk; the supervisor starts us anew.
 
+mod absent;
 mod actors;
 mod effects;
 mod intake;

@@ -9,6 +9,7 @@ use crate::git::Told;
 use crate::queue::RepositoryRow;
 use crate::{clock, effect, log, sync};
 
+use super::absent::{self, Noted, Where};
 use super::{Shared, line, snapshot_path};
 
 const TICK: Duration = Duration::from_secs(2);
@@ -94,7 +95,7 @@ async fn check_intents(shared: &Shared) -> anyhow::Result<()> {
 async fn scan(shared: &Shared) -> anyhow::Result<()> {
     let pushed_to = shared.queue.unconfirmed(i64::MAX).await?;
     let rows = shared.queue.repositories().await?;
-    for row in rows.into_iter().filter(|row| !pushed_to.contains(&row.id)) {
+    for row in rows.into_iter().filter(|row| !row.forgotten && !pushed_to.contains(&row.id)) {
         compare(shared, row).await?;
     }
     Ok(())
@@ -105,19 +106,29 @@ async fn compare(shared: &Shared, row: RepositoryRow) -> anyhow::Result<()> {
     let origin = Origin { id: row.id.clone(), git_dir: row.git_dir.clone() };
     let tips = shared.queue.tips(row.id.clone()).await?;
     let now = clock::now();
+    let applied = shared.applied();
     let looked = tokio::task::spawn_blocking(move || {
-        let repository = line::open(&origin)?;
+        let repository = line::open(&origin).map_err(|trouble| (trouble, absent::look(&applied, &origin)))?;
         // What a clone has is nobody's business until it is pushed, and of a push its hooks tell.
         if repository.is_clone() {
             return Ok((None, Vec::new()));
         }
-        let refs = repository.refs().map_err(|error| format!("the daemon cannot read its refs: {error}"))?;
+        let unread = |error| (format!("the daemon cannot read its refs: {error}"), Where::Unknown);
+        let refs = repository.refs().map_err(unread)?;
         forget_mark(origin.git_dir());
         let differences = sync::differences(&origin, &refs, &tips, now);
-        Ok::<_, String>((differences, Told::of(&repository).baseline(&refs).unwrap_or(refs)))
+        Ok::<_, (String, Where)>((differences, Told::of(&repository).baseline(&refs).unwrap_or(refs)))
     });
-    match looked.await? {
-        Err(trouble) => shared.queue.trouble(row.id, Some(trouble)).await?,
+    let looked = looked.await?;
+    if looked.is_ok() && row.absent_at.is_some() {
+        shared.queue.absent(row.id.clone(), None).await?;
+    }
+    match looked {
+        Err((trouble, found)) => match absent::note(shared, &row, trouble, found).await? {
+            Noted::Trouble(trouble) => shared.queue.trouble(row.id, Some(trouble)).await?,
+            Noted::Elsewhere(row) => Box::pin(compare(shared, row)).await?,
+            Noted::Forgotten => {}
+        },
         // Where its refs were before its first event is its baseline: what is behind them is no news.
         Ok((_, baseline)) if !row.met => {
             shared.queue.baseline(row.id.clone(), baseline, now).await?;

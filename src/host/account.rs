@@ -32,6 +32,10 @@ pub struct Account {
     /// tag reaches any more, such as `1 hour`; `never`: they stay. Default: 10 minutes.
     #[serde(default)]
     pub forget_rewritten: ForgetRewritten,
+    /// Whether Jira is told to forget a repository that is gone from the disk. Default: only when a person says
+    /// `agent forget`.
+    #[serde(default)]
+    pub forget_deleted: bool,
     /// What is different in some of its repositories; the first that fits counts. Default: nothing.
     #[serde(default)]
     pub repository: Vec<Different>,

@@ -170,6 +170,18 @@ pub fn trouble(c: &Connection, repository: &str, trouble: Option<&str>) -> Resul
     c.prepare_cached(sql)?.execute(params![repository, trouble]).map(drop)
 }
 
+/// Notes since when a repository is not where it was, or that it is there.
+pub fn absent(c: &Connection, repository: &str, since: Option<i64>) -> Result<()> {
+    let sql = "UPDATE repository SET absent_at = ?2 WHERE repo_id = ?1 AND absent_at IS NOT ?2";
+    c.prepare_cached(sql)?.execute(params![repository, since]).map(drop)
+}
+
+/// Notes where a repository is now.
+pub fn moved_to(c: &Connection, repository: &str, git_dir: &[u8]) -> Result<()> {
+    let sql = "UPDATE repository SET git_dir = ?2, absent_at = NULL, trouble = NULL WHERE repo_id = ?1";
+    c.prepare_cached(sql)?.execute(params![repository, git_dir]).map(drop)
+}
+
 fn known(c: &Connection, id: &str) -> Result<bool> {
     let sql = "SELECT 1 FROM event WHERE event_id = ?1 UNION ALL SELECT 1 FROM intent WHERE event_id = ?1";
     c.prepare_cached(sql)?.exists([id])
@@ -177,7 +189,8 @@ fn known(c: &Connection, id: &str) -> Result<bool> {
 
 fn meet(c: &Connection, event: &Event, now: i64) -> Result<()> {
     let sql = "INSERT INTO repository (repo_id, git_dir, first_event_at, last_event_at) VALUES (?1, ?2, ?3, ?3)
-               ON CONFLICT (repo_id) DO UPDATE SET git_dir = excluded.git_dir, last_event_at = excluded.last_event_at";
+               ON CONFLICT (repo_id) DO UPDATE SET git_dir = excluded.git_dir, last_event_at = excluded.last_event_at,
+                 absent_at = NULL, forgotten_at = NULL";
     c.prepare_cached(sql)?.execute(params![event.repository.id, event.repository.git_dir, now]).map(drop)
 }
 

@@ -103,6 +103,10 @@ pub struct RepositoryRow {
     pub trouble: Option<String>,
     /// Whether the refs it had when we first met it are noted.
     pub met: bool,
+    /// Since when it is not where it was.
+    pub absent_at: Option<i64>,
+    /// Whether Jira was told to forget it, and nothing came of it since.
+    pub forgotten: bool,
 }
 
 /// The way of one thing: what Jira is owed or told about it, and the events it came with.
@@ -180,7 +184,7 @@ pub fn counts(c: &Connection, now: i64) -> Result<Counts> {
 }
 
 pub fn repositories(c: &Connection) -> Result<Vec<RepositoryRow>> {
-    let sql = "SELECT repo_id, git_dir, first_event_at, last_event_at, trouble, baseline > 0 FROM repository ORDER BY last_event_at DESC";
+    let sql = "SELECT repo_id, git_dir, first_event_at, last_event_at, trouble, baseline > 0, absent_at, forgotten_at IS NOT NULL FROM repository ORDER BY last_event_at DESC";
     let row = |row: &Row<'_>| {
         Ok(RepositoryRow {
             id: row.get(0)?,
@@ -189,6 +193,8 @@ pub fn repositories(c: &Connection) -> Result<Vec<RepositoryRow>> {
             last_event_at: row.get(3)?,
             trouble: row.get(4)?,
             met: row.get(5)?,
+            absent_at: row.get(6)?,
+            forgotten: row.get(7)?,
         })
     };
     c.prepare_cached(sql)?.query_map([], row)?.collect()

@@ -218,6 +218,16 @@ impl Queue {
         self.store.write(move |c| events::trouble(c, &repository, trouble.as_deref())).await
     }
 
+    /// Notes since when a repository is not where it was, or that it is there.
+    pub async fn absent(&self, repository: String, since: Option<i64>) -> Result<(), Error> {
+        self.store.write(move |c| events::absent(c, &repository, since)).await
+    }
+
+    /// Notes where a repository is now.
+    pub async fn moved_to(&self, repository: String, git_dir: Vec<u8>) -> Result<(), Error> {
+        self.store.write(move |c| events::moved_to(c, &repository, &git_dir)).await
+    }
+
     /// Puts entities into the outbox of a site; those that it has been told already in this state are left out.
     pub async fn owe(&self, owing: Owing, now: i64) -> Result<usize, Error> {
         self.store.write(move |c| outbox::owe(c, &owing, now)).await

@@ -290,6 +290,10 @@ pub fn forget(c: &Connection, repository: &str, gone: impl Fn() -> NewEntity, no
     c.execute(sql, params![repository, now])?;
     // Whatever comes after this is news, also what Jira was told before.
     c.execute("UPDATE entity SET body_hash = '' WHERE repo_id = ?1", [repository])?;
+    let sql = "UPDATE event SET state = 'done', settled_at = ?2, note = 'the repository was forgotten'
+               WHERE repo_id = ?1 AND state = 'queued'";
+    c.execute(sql, params![repository, now])?;
+    c.execute("UPDATE repository SET forgotten_at = ?2, trouble = NULL WHERE repo_id = ?1", params![repository, now])?;
     c.execute("DELETE FROM told WHERE repo_id = ?1", [repository])?;
     c.execute("DELETE FROM moved WHERE repo_id = ?1", [repository])?;
     for site in &sites {

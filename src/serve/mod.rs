@@ -221,7 +221,12 @@ async fn status(State(office): State<Office>) -> Answer<Status> {
     };
     let effects = office.queue.effect_counts(clock::now()).await.map_err(unavailable)?;
     let running = office.running.read().unwrap_or_else(PoisonError::into_inner).clone();
-    Ok(Json(Status { running, queue, effects, repositories: rows.into_iter().map(repository).collect() }))
+    Ok(Json(Status {
+        running,
+        queue,
+        effects,
+        repositories: rows.into_iter().filter(|row| !row.forgotten).map(repository).collect(),
+    }))
 }
 
 async fn entities(State(office): State<Office>, Query(filter): Query<Filter>) -> Answer<Vec<EntityRow>> {

@@ -13,6 +13,7 @@ mod crash;
 mod direct;
 mod effects_contract;
 mod executor;
+mod gone;
 mod harness;
 mod hook;
 mod hostile;

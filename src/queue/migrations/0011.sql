@@ -15,6 +15,10 @@ CREATE TABLE told (
   PRIMARY KEY (site_id, repo_id, kind, entity_id)) WITHOUT ROWID;
 CREATE INDEX told_gone ON told (repo_id) WHERE gone = 1 AND kind = 'commit';
 
+-- Since when a repository is not where it was, and when Jira was told to forget it.
+ALTER TABLE repository ADD COLUMN absent_at BIGINT;
+ALTER TABLE repository ADD COLUMN forgotten_at BIGINT;
+
 -- Refs that moved so that commits may have been left behind, or come back.
 CREATE TABLE moved (
   repo_id TEXT NOT NULL,

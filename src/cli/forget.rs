@@ -1,0 +1,42 @@
+//! `agent forget`: a repository that is gone from the disk leaves Jira.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{Context, admin, show};
+use crate::git;
+use crate::serve::{Changed, Forget, Repository, Status};
+use crate::text::Untrusted;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Where it was, or its id: `agent status` names both
+    repository: String,
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode> {
+    let (_, places) = context.config()?;
+    let status: Status = admin::get(&places, "/status", &())?;
+    let found = chosen(&status.repositories, &arguments.repository)?;
+    let path = Path::new(&found.path);
+    let is_there = git::Repository::open(path).is_ok_and(|repository| repository.id() == Some(&found.id));
+    anyhow::ensure!(!is_there, "{} is still there; `agent uninstall --forget` takes it out of Jira", path.display());
+    let Changed { changed } = admin::post(&places, "/forget", &Forget { repository: found.id.clone() })?;
+    show::line(format_args!("{changed} sites were told of {} and are to forget it", Untrusted::text(&found.path)));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The one repository that has this id, or was at this path.
+fn chosen<'a>(repositories: &'a [Repository], wanted: &str) -> anyhow::Result<&'a Repository> {
+    let path = std::path::absolute(wanted)?;
+    let fits = |it: &&Repository| it.id == wanted || Path::new(&it.path) == path;
+    let found: Vec<&Repository> = repositories.iter().filter(fits).collect();
+    match found[..] {
+        [one] => Ok(one),
+        [] => anyhow::bail!("no repository with an event has the id, or was at, {wanted}"),
+        _ => {
+            let ids: Vec<&str> = found.iter().map(|one| one.id.as_str()).collect();
+            anyhow::bail!("{} repositories were at {wanted}; say which by its id: {}", ids.len(), ids.join(", "))
+        }
+    }
+}
