@@ -3,13 +3,22 @@
 use std::fs;
 use std::io::Write;
 
-use crate::harness::{World, shown, wait_until_or};
+use crate::harness::{Repository, World, shown, wait_until_or};
 use crate::hook::{calm_world, met};
 
 /// What the daemon says is wrong with each repository.
 fn troubles(world: &World) -> String {
     let status = world.status();
     status["repositories"].as_array().unwrap().iter().map(|row| format!("{row}\n")).collect()
+}
+
+/// A repository that a commit was pushed to.
+fn pushed<'w>(world: &'w World, name: &str) -> Repository<'w> {
+    let repository = world.repository(name);
+    let clone = world.clone_of(&repository, name);
+    clone.commit(&format!("ABC-1 begin {name}"));
+    clone.push(&["origin", "HEAD:main"]);
+    repository
 }
 
 #[track_caller]
@@ -26,8 +35,8 @@ fn append(world: &World, line: &str) {
 fn b16_a_repository_that_is_gone_is_said_to_be_and_leaves_jira_when_a_person_says_so() {
     let world = calm_world();
     let daemon = world.daemon();
-    let (stays, ..) = met(&world, "stays");
-    let (gone, ..) = met(&world, "gone");
+    let stays = pushed(&world, "stays");
+    let gone = pushed(&world, "gone");
     world.wait_for_jira(2, 0);
     fs::remove_dir_all(&gone.path).unwrap();
     let daemon = world.restarted(daemon);
@@ -51,8 +60,8 @@ fn b16_f67_a_repository_that_is_gone_is_forgotten_by_itself_where_that_is_wished
     let world = calm_world();
     append(&world, "forget_deleted = true");
     let daemon = world.daemon();
-    let (stays, ..) = met(&world, "stays");
-    let (gone, ..) = met(&world, "gone");
+    let stays = pushed(&world, "stays");
+    let gone = pushed(&world, "gone");
     world.wait_for_jira(2, 0);
     let (root, away) = (world.folder.join("repositories"), world.folder.join("away"));
     fs::rename(&root, &away).unwrap();
