@@ -185,8 +185,12 @@ pub fn branch_gone(name: &RefName, keys: &[IssueKey], home: &Home) -> NewEntity 
 
 /// The end of a commit that nothing reaches any more.
 pub fn commit_gone(id: Oid, home: &Home) -> NewEntity {
-    let told = Told { face: home.face(), body: Body::Gone };
-    NewEntity { only_if_told: true, ..entity(EntityKind::Commit, id.to_string(), &[], told) }
+    NewEntity { only_if_told: true, ..gone(EntityKind::Commit, id.to_string(), home) }
+}
+
+/// The end of a commit or a branch, whether Jira was told of it or not.
+pub fn gone(kind: EntityKind, id: String, home: &Home) -> NewEntity {
+    entity(kind, id, &[], Told { face: home.face(), body: Body::Gone })
 }
 
 /// The end of a repository and of all that Jira was told about it.

@@ -23,9 +23,24 @@ pub fn post<T: DeserializeOwned>(places: &Places, path: &str, body: &impl Serial
     Ok(serde_json::from_slice(&call(places, "POST", path, &serde_json::to_vec(body)?)?)?)
 }
 
+/// Asks the daemon to do something that may take as long as reading all of history.
+pub fn post_patiently<T: DeserializeOwned>(places: &Places, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+    Ok(serde_json::from_slice(&wait(places, "POST", path, &serde_json::to_vec(body)?, None)?)?)
+}
+
 fn call(places: &Places, method: &str, target: &str, body: &[u8]) -> anyhow::Result<Vec<u8>> {
+    wait(places, method, target, body, Some(Duration::from_secs(30)))
+}
+
+fn wait(
+    places: &Places,
+    method: &str,
+    target: &str,
+    body: &[u8],
+    at_most: Option<Duration>,
+) -> anyhow::Result<Vec<u8>> {
     let mut stream = connect(&places.admin_socket)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.set_read_timeout(at_most)?;
     let (status, body) = exchange(&mut stream, method, target, body)?;
     match status {
         200 => Ok(body),

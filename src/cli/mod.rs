@@ -20,6 +20,7 @@ mod queue;
 mod sandbox;
 mod show;
 mod status;
+mod verify;
 mod why;
 
 use std::path::PathBuf;
@@ -60,6 +61,8 @@ enum Word {
     Install(install::Install),
     /// Take away the hooks that install put, and nothing else
     Uninstall(install::Uninstall),
+    /// Lay Jira beside Git, and tell it the difference with --repair
+    Verify(verify::Arguments),
     /// Take a repository that is gone from the disk out of Jira
     Forget(forget::Arguments),
     /// Show on one screen how everything does, and what to do about it
@@ -137,6 +140,7 @@ pub fn main() -> ExitCode {
         Word::Logout(word) => login::logout(word, &context),
         Word::Install(word) => install::install(word, &context),
         Word::Uninstall(word) => install::uninstall(word, &context),
+        Word::Verify(word) => verify::run(word, &context),
         Word::Forget(word) => forget::run(&word, &context),
         Word::Status(word) => status::run(word, &context),
         Word::Why(word) => why::run(&word, &context),

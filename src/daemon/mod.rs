@@ -26,6 +26,7 @@ mod mail;
 mod rewritten;
 mod sites;
 mod upkeep;
+mod verify;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -307,7 +308,9 @@ impl Shared {
     fn serve(self: &Arc<Self>, parts: &mut JoinSet<()>, reload: mpsc::Sender<oneshot::Sender<Result<(), String>>>) {
         self.begin(parts, "administration", move |shared| {
             let desk = Arc::clone(&shared);
+            let bench = Arc::clone(&shared);
             let office = Office {
+                verify: Arc::new(move |wanted| Box::pin(verify::verify(Arc::clone(&bench), wanted))),
                 logins: Arc::new(move |request| Box::pin(logins::by_administrator(Arc::clone(&desk), request))),
                 queue: shared.queue.clone(),
                 running: Arc::clone(&shared.running),

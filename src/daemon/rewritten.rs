@@ -21,6 +21,7 @@ use crate::entity;
 use crate::event::{Event, Kind, Origin, Seen};
 use crate::git::{self, Budget, Commit, Known, Oid, RefName, Repository};
 use crate::host::Account;
+use crate::parse::Rules;
 use crate::queue::{self, Class, Move, Moved, NewEntity, Owing, RepositoryRow};
 use crate::{clock, sync};
 
@@ -140,15 +141,15 @@ fn look(shared: &Shared, row: &RepositoryRow) -> Result<Result<(), String>, queu
 }
 
 /// How messages of a repository are read and where they are told.
-struct Place {
-    site: String,
-    rules: Arc<crate::parse::Rules>,
-    home: entity::Home,
+pub struct Place {
+    pub site: String,
+    pub rules: Arc<Rules>,
+    pub home: entity::Home,
     forgets: bool,
 }
 
 impl Place {
-    fn of(applied: &Applied, origin: &Origin) -> Option<Place> {
+    pub fn of(applied: &Applied, origin: &Origin) -> Option<Place> {
         let (real, account) = account(applied, origin.git_dir())?;
         let site = applied.config.site_of(account)?;
         Some(Place {
@@ -164,6 +165,13 @@ impl Place {
 fn account<'a>(applied: &'a Applied, git_dir: &Path) -> Option<(PathBuf, &'a Account)> {
     let real = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
     applied.config.account_of(&real).map(|account| (real, account))
+}
+
+/// Where the refs are by which a commit lives: branches and tags, in a clone all there are.
+pub fn alive(repository: &Repository) -> Result<Vec<Oid>, String> {
+    let refs = repository.refs().map_err(|error| format!("the daemon cannot read its refs: {error}"))?;
+    let clone = repository.is_clone();
+    Ok(refs.into_iter().filter(|(name, _)| clone || git::concerns_us(name)).map(|(_, id)| id).collect())
 }
 
 struct Look<'a> {
@@ -182,7 +190,7 @@ impl Look<'_> {
         if !self.handle.block_on(self.shared.queue.has_gone(self.id.to_owned()))? {
             return Ok(Ok(()));
         }
-        let alive = match self.alive() {
+        let alive = match self::alive(self.repository) {
             Ok(alive) => alive,
             Err(because) => return Ok(Err(because)),
         };
@@ -204,7 +212,7 @@ impl Look<'_> {
         if !self.place.forgets {
             return Ok(Ok(()));
         }
-        let alive = match self.alive() {
+        let alive = match self::alive(self.repository) {
             Ok(alive) => alive,
             Err(because) => return Ok(Err(because)),
         };
@@ -231,7 +239,7 @@ impl Look<'_> {
         }
         // A ref may have come back while history was read.
         let before: HashSet<Oid> = alive.into_iter().collect();
-        let since = self.alive().unwrap_or_default().into_iter().filter(|id| !before.contains(id));
+        let since = self::alive(self.repository).unwrap_or_default().into_iter().filter(|id| !before.contains(id));
         self.come_back(since.map(|new| Move { old: None, new: Some(new) }).collect())
     }
 
@@ -276,13 +284,6 @@ impl Look<'_> {
             self.shared.due.notify_waiters();
         }
         Ok(count)
-    }
-
-    /// Where the refs are by which a commit lives: branches and tags, in a clone all there are.
-    fn alive(&self) -> Result<Vec<Oid>, String> {
-        let refs = self.repository.refs().map_err(|error| format!("the daemon cannot read its refs: {error}"))?;
-        let clone = self.repository.is_clone();
-        Ok(refs.into_iter().filter(|(name, _)| clone || git::concerns_us(name)).map(|(_, id)| id).collect())
     }
 
     /// Leaves of `tips` those that refs reach.

@@ -244,7 +244,7 @@ impl Site {
 }
 
 /// The id of this installation, made once: what we send carries it, so that all of it can be found again.
-fn instance(shared: &Shared) -> anyhow::Result<String> {
+pub fn instance(shared: &Shared) -> anyhow::Result<String> {
     let path = shared.places.state.join("instance");
     match std::fs::read_to_string(&path) {
         Ok(id) => Ok(id.trim().to_owned()),

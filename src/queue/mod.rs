@@ -21,6 +21,7 @@
 mod audit;
 mod effects;
 mod events;
+mod held;
 mod ledger;
 mod logins;
 mod look;
@@ -45,6 +46,7 @@ use crate::git::{Oid, RefName};
 pub use audit::{AuditRow, Verified};
 pub use effects::{EffectFilter, EffectRow, Ledgered, Retry};
 pub use events::{Added, Queued, Tip};
+pub use held::Acknowledged;
 pub use ledger::{Denied, Gone, NewEffect, Outcome, Planned, Ruled, Ruling, Sweep, Turn};
 pub use logins::LoginRow;
 pub use look::{Counts, EntityRow, EventRow, Filter, RepositoryRow, SiteCounts, Trace};
@@ -207,6 +209,30 @@ impl Queue {
     /// Those of these commits that a site was told of, and not told to forget.
     pub async fn told_of(&self, site: String, repository: String, ids: Vec<String>) -> Result<Vec<String>, Error> {
         self.store.read(move |c| moved::told_of(c, &site, &repository, &ids)).await
+    }
+
+    /// What a site was told, and not told to forget, of one kind in a repository: a page by id, after `after`.
+    pub async fn acknowledged(
+        &self,
+        site: String,
+        repository: String,
+        kind: EntityKind,
+        after: String,
+        limit: usize,
+    ) -> Result<Vec<Acknowledged>, Error> {
+        self.store.read(move |c| held::acknowledged(c, (&site, &repository, kind), &after, limit)).await
+    }
+
+    /// Owes entities once more as they were told, as history; gives those of which only is known that they were told.
+    pub async fn tell_anew(
+        &self,
+        site: String,
+        repository: String,
+        kind: EntityKind,
+        ids: Vec<String>,
+        now: i64,
+    ) -> Result<Vec<String>, Error> {
+        self.store.write(move |c| held::tell_anew(c, (&site, &repository, kind), &ids, now)).await
     }
 
     pub async fn repositories(&self) -> Result<Vec<RepositoryRow>, Error> {

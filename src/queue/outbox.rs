@@ -144,7 +144,7 @@ const REPEATED: &str = "a commit that this one takes the place of ordered the sa
 /// How much of a state's digest outlives its row.
 const SHORT_HASH: usize = 16;
 
-const DROPPED: &str = "dropped by a person";
+pub const DROPPED: &str = "dropped by a person";
 const FORGOTTEN: &str = "it was authored before this queue was begun, which does not know what was carried out then";
 
 /// Most entities of one kind that one repository may send in one request, and most of one request.
@@ -456,12 +456,12 @@ fn put_down<'o>(
 }
 
 /// One number for ever: above all before it, and near the time so that a lost store does not fall behind Jira.
-fn next_sequence(c: &Connection, now: i64) -> Result<i64> {
+pub fn next_sequence(c: &Connection, now: i64) -> Result<i64> {
     let sql = "UPDATE meta SET value = max(value + 1, ?1) WHERE name = 'sequence' RETURNING value";
     c.prepare_cached(sql)?.query_row([now], |row| row.get(0))
 }
 
-fn wake(c: &Connection, site: &str, repository: &str, class: Class, at: i64) -> Result<()> {
+pub fn wake(c: &Connection, site: &str, repository: &str, class: Class, at: i64) -> Result<()> {
     let sql = "INSERT INTO lane (site_id, repo_id, class, ready_at) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT (site_id, repo_id, class) DO UPDATE SET ready_at = min(coalesce(ready_at, ?4), ?4)";
     c.prepare_cached(sql)?.execute(params![site, repository, class as i64, at]).map(std::mem::drop)

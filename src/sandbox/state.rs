@@ -337,6 +337,19 @@ impl State {
         }
     }
 
+    /// Drops entities with these ids and remembers nothing of them; gives how many there were.
+    pub(super) fn lose(&mut self, ids: &[String]) -> usize {
+        let mut lost = 0;
+        for repository in self.repositories.values_mut() {
+            for kind in Kind::ALL {
+                let before = repository.of(kind).len();
+                repository.of_mut(kind).retain(|id, _| !ids.contains(id));
+                lost += before - repository.of(kind).len();
+            }
+        }
+        lost
+    }
+
     fn remember(&mut self, place: String, upto: Option<i64>) {
         if let Some(upto) = upto {
             let floor = self.removed.entry(place).or_insert(upto);

@@ -38,6 +38,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/sandbox/projects", post(project))
         .route("/sandbox/faults", post(order).delete(relent))
         .route("/sandbox/release", post(release))
+        .route("/sandbox/lose", post(lose))
         .route("/sandbox/settings", post(tune))
 }
 
@@ -94,6 +95,12 @@ async fn relocate(State(app): State<App>, Path(key): Path<String>, Json(Move { t
         true => StatusCode::NO_CONTENT.into_response(),
         false => devinfo::refuse(StatusCode::BAD_REQUEST, "there is no such issue, or no such place for it"),
     }
+}
+
+/// Loses what it holds of these commits and branches, as if it had never come.
+async fn lose(State(app): State<App>, Json(ids): Json<Vec<String>>) -> Json<Value> {
+    let lost = app.change().0.state.lose(&ids);
+    Json(json!({ "lost": lost }))
 }
 
 async fn person(State(app): State<App>, Json(seed): Json<SeedPerson>) -> Response {

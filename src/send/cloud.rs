@@ -32,8 +32,19 @@ pub struct Gateway {
 /// What can be asked of the API.
 pub enum Call<'a> {
     Bulk(Vec<u8>),
-    Delete { repository: &'a str, kind: EntityKind, id: &'a str, upto: i64 },
-    Exists { property: (&'a str, &'a str) },
+    Delete {
+        repository: &'a str,
+        kind: EntityKind,
+        id: &'a str,
+        upto: i64,
+    },
+    Exists {
+        property: (&'a str, &'a str),
+    },
+    /// What is held of a repository.
+    Read {
+        repository: &'a str,
+    },
 }
 
 impl Gateway {
@@ -126,6 +137,10 @@ impl Gateway {
                 let path = [&base[..], &["repository", repository], within].concat();
                 let query = [("_updateSequenceId", &*upto.to_string())];
                 token.request(self.http.client(), Method::DELETE, &path, &query).timeout(SMALL)
+            }
+            Call::Read { repository } => {
+                let path = [&base[..], &["repository", repository]].concat();
+                token.request(self.http.client(), Method::GET, &path, &[]).timeout(LARGE)
             }
             Call::Exists { property } => {
                 let path = [&base[..], &["existsByProperties"]].concat();

@@ -41,7 +41,7 @@ mod verdict;
 mod wiki;
 mod wording;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -114,6 +114,16 @@ pub struct Tried {
     pub known: bool,
 }
 
+/// What Jira holds of a repository: no more than its newest entities.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    /// The number of each commit's state, and of each branch's, by id.
+    pub commits: HashMap<String, i64>,
+    pub branches: HashMap<String, i64>,
+    /// The least number that it tells all of; `None`: there is no more than this.
+    pub down_to: Option<i64>,
+}
+
 /// Why a site cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -162,6 +172,26 @@ impl Jira {
         }
         let Exists { has_data_matching_properties: known } = answer.json().map_err(failed(step))?;
         Ok(Tried { cloud_id, known })
+    }
+
+    /// Asks what the site holds of a repository.
+    pub async fn held(&self, repository: &str) -> Result<Held, Error> {
+        let step = "asking for what Jira holds";
+        let failed = |trouble: Trouble| Error::Try { step, because: trouble.because().to_owned() };
+        let now = crate::clock::now();
+        let answer = self.gateway.ask(&Call::Read { repository }, now).await.map_err(failed)?;
+        if answer.status == 404 && !answer.words().is_empty() {
+            return Ok(Held::default());
+        }
+        if let Some(trouble) = answer.trouble(now) {
+            return Err(failed(trouble));
+        }
+        let HeldRepository { commits, branches, pull_requests } = answer.json().map_err(failed)?;
+        let numbers = |list: &[Numbered]| list.iter().map(|one| (one.id.clone(), one.update_sequence_id)).collect();
+        let all = commits.iter().chain(&branches).chain(&pull_requests);
+        let full = commits.len() + branches.len() + pull_requests.len() >= HELD;
+        let down_to = all.map(|one| one.update_sequence_id).min().filter(|_| full);
+        Ok(Held { commits: numbers(&commits), branches: numbers(&branches), down_to })
     }
 
     /// Tells Jira what it is owed; a verdict comes back for every entity.
@@ -256,6 +286,27 @@ impl Rest {
 #[serde(rename_all = "camelCase")]
 struct Exists {
     has_data_matching_properties: bool,
+}
+
+/// How many entities a read of a repository gives at most.
+const HELD: usize = 400;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HeldRepository {
+    #[serde(default)]
+    commits: Vec<Numbered>,
+    #[serde(default)]
+    branches: Vec<Numbered>,
+    #[serde(default)]
+    pull_requests: Vec<Numbered>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Numbered {
+    id: String,
+    update_sequence_id: i64,
 }
 
 /// The search for the one entity that a site fails over.

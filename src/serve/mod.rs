@@ -12,6 +12,7 @@
 //! | `GET /events?state=&repository=&limit=` | events |
 //! | `POST /queue/retry`, `POST /queue/drop` | a filter as JSON; how many rows changed |
 //! | `POST /forget` | a repository's id: every site that was told of it is to forget it |
+//! | `POST /verify` | lays what Jira was told and holds beside Git, and tells it the difference where that is asked |
 //! | `GET /why?what=` | the way of a commit, an issue or a branch, with what was ordered |
 //! | `GET /logins` | whose own accounts are linked, without what opens them |
 //! | `POST /login` | links or unlinks the account of a person; what there is to say, or 422 with the reason |
@@ -137,6 +138,44 @@ pub struct Changed {
 /// Takes what an administrator wants of somebody's login, and gives what there is to say.
 pub type Desk = Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Vec<String>, String>> + Send + Sync>;
 
+/// What is to be compared; all repositories where none and no account is named.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Compare {
+    /// Its id or its path.
+    pub repository: Option<String>,
+    pub account: Option<String>,
+    /// Whether Jira is told the difference.
+    pub repair: bool,
+}
+
+/// How a repository compares with what Jira was told.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Compared {
+    pub id: String,
+    pub path: String,
+    /// Why it could not be compared, if it could not.
+    pub trouble: Option<String>,
+    /// How much Jira said itself.
+    pub asked: String,
+    /// Entities that Jira was told of.
+    pub told: usize,
+    pub missing: Difference,
+    pub stale: Difference,
+    pub superfluous: Difference,
+    /// How many of them Jira is told now.
+    pub repaired: usize,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Difference {
+    pub count: usize,
+    /// The id of the first commit or branch.
+    pub first: Option<String>,
+}
+
+/// Compares what is asked for.
+pub type Bench = Arc<dyn Fn(Compare) -> BoxFuture<'static, Result<Vec<Compared>, String>> + Send + Sync>;
+
 /// What the answers are made of.
 #[derive(Clone)]
 pub struct Office {
@@ -145,6 +184,8 @@ pub struct Office {
     pub reload: mpsc::Sender<oneshot::Sender<Result<(), String>>>,
     /// Does what an administrator wants of somebody's login.
     pub logins: Desk,
+    /// Lays Jira beside Git.
+    pub verify: Bench,
     /// Told after rows were made due.
     pub due: Arc<tokio::sync::Notify>,
 }
@@ -187,6 +228,7 @@ fn router(office: Office) -> Router {
         .route("/logins", get(logins))
         .route("/login", post(login))
         .route("/forget", post(forget))
+        .route("/verify", post(compare))
         .route("/why", get(why))
         .route("/read-backs", get(read_backs).post(found_read_backs))
         .route("/reload", post(reload))
@@ -321,6 +363,10 @@ async fn forget(State(office): State<Office>, Json(Forget { repository }): Json<
     let changed = office.queue.forget(repository, gone, clock::now()).await.map_err(unavailable)?;
     office.due.notify_waiters();
     Ok(Json(Changed { changed }))
+}
+
+async fn compare(State(office): State<Office>, Json(wanted): Json<Compare>) -> Answer<Vec<Compared>> {
+    (office.verify)(wanted).await.map(Json).map_err(|because| (StatusCode::UNPROCESSABLE_ENTITY, because))
 }
 
 #[derive(Deserialize)]

@@ -338,6 +338,11 @@ impl Sandbox {
         self.call("POST", &format!("/sandbox/issues/{key}/move"), &json!({"to": to}));
     }
 
+    /// Loses commits and branches, as if they had never come.
+    pub fn lose(&self, ids: &[&str]) {
+        self.call("POST", "/sandbox/lose", &json!(ids));
+    }
+
     /// Lets what was dropped without a time take place.
     pub fn release(&self) {
         self.call("POST", "/sandbox/release", &Value::Null);

@@ -35,3 +35,4 @@ mod store;
 mod tidy;
 mod travels;
 mod uninstall;
+mod verify;
