@@ -83,7 +83,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
     include_str!("migrations/0007.sql"),
-    include_str!("migrations/0011.sql"),
+    include_str!("migrations/0008.sql"),
 ];
 
 impl Store {
@@ -400,7 +400,7 @@ mod tests {
             include_str!("migrations/0005.sample.sql"),
             include_str!("migrations/0006.sample.sql"),
             include_str!("migrations/0007.sample.sql"),
-            include_str!("migrations/0011.sample.sql"),
+            include_str!("migrations/0008.sample.sql"),
         ];
         assert_eq!(samples.len(), MIGRATIONS.len());
         let mut connection = Connection::open_in_memory().unwrap();
