@@ -93,7 +93,7 @@ pub struct EventRow {
     pub payload: Option<Vec<u8>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepositoryRow {
     pub id: String,
     #[serde(skip)]

@@ -32,6 +32,7 @@ mod news;
 mod outbox;
 mod protocol;
 mod read_back;
+mod runs;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -55,6 +56,7 @@ pub use news::{MOST as MOST_NEWS, News, Trouble};
 pub use outbox::{Batch, Class, EntityKind, Lease, Leave, NewEntity, Next, Owed, Owing, Settled};
 pub use protocol::State;
 pub use read_back::{Marked, OfSite, ReadBack, Way};
+pub use runs::{Bounds, Control, Past, Portion as RunPortion, Run, RunRow, Wanted};
 use store::Store;
 pub use store::{Error, holder};
 
@@ -304,9 +306,73 @@ impl Queue {
         self.store.write(move |c| outbox::forget(c, &repository, gone, now)).await
     }
 
+    /// Notes that a repository is to be synchronised; nothing when it is by itself and was ever synchronised before, or
+    /// when such a run is open already.
+    pub async fn start_run(&self, wanted: Wanted, now: i64) -> Result<Option<i64>, Error> {
+        self.store.write(move |c| runs::start(c, &wanted, now)).await
+    }
+
+    /// Open runs whose turn has come, the longest ago first, without those of the repositories that are `busy`.
+    pub async fn next_runs(&self, busy: Vec<String>, limit: usize, now: i64) -> Result<Vec<Run>, Error> {
+        self.store.write(move |c| runs::next(c, &busy, limit, now)).await
+    }
+
+    /// Whether a repository has events that are to be turned into what Jira is owed now.
+    pub async fn has_news(&self, repository: String, now: i64) -> Result<bool, Error> {
+        self.store.read(move |c| runs::has_news(c, &repository, now)).await
+    }
+
+    /// Notes where a run begins and how much there is to read.
+    pub async fn begin_run(&self, run: i64, tips: Vec<Oid>, total: u64, now: i64) -> Result<bool, Error> {
+        self.store.write(move |c| runs::begin(c, run, &tips, total, now)).await
+    }
+
+    /// Puts a portion of history into the outbox and moves the run's cursor, in one step; false when the run is no
+    /// longer to go on, and nothing has changed.
+    pub async fn advance(&self, run: i64, portion: RunPortion, now: i64) -> Result<bool, Error> {
+        self.store.write(move |c| runs::advance(c, run, &portion, now)).await
+    }
+
+    /// Ends a run that is still to go on, with what went wrong if anything did.
+    pub async fn end_run(
+        &self,
+        run: i64,
+        failed: bool,
+        errors: u64,
+        note: Option<String>,
+        now: i64,
+    ) -> Result<(), Error> {
+        self.store.write(move |c| runs::end(c, run, failed, errors, note.as_deref(), now)).await
+    }
+
+    /// Lets a run wait for its next turn; `counts` where something went wrong.
+    pub async fn let_run_wait(&self, run: i64, until: i64, counts: bool, note: Option<String>) -> Result<(), Error> {
+        self.store.write(move |c| runs::wait(c, run, until, counts, note.as_deref())).await
+    }
+
+    /// Whether a run is still to go on.
+    pub async fn goes_on(&self, run: i64) -> Result<bool, Error> {
+        self.store.read(move |c| runs::goes_on(c, run)).await
+    }
+
+    /// How much history a site is still owed.
+    pub async fn past(&self, site: String, now: i64) -> Result<Past, Error> {
+        self.store.read(move |c| runs::past(c, &site, now)).await
+    }
+
+    /// Pauses, resumes or cancels the open runs of a repository, or of all; returns how many changed.
+    pub async fn control_runs(&self, what: Control, repository: Option<String>, now: i64) -> Result<usize, Error> {
+        self.store.write(move |c| runs::control(c, what, repository.as_deref(), now)).await
+    }
+
+    /// The last run of each repository, and every open one; the latest first.
+    pub async fn runs(&self) -> Result<Vec<RunRow>, Error> {
+        self.store.read(runs::list).await
+    }
+
     /// Deletes what was settled before `before`.
     pub async fn prune(&self, before: i64) -> Result<usize, Error> {
-        self.store.write(move |c| outbox::prune(c, before)).await
+        self.store.write(move |c| Ok(outbox::prune(c, before)? + runs::prune(c, before)?)).await
     }
 
     pub async fn counts(&self, now: i64) -> Result<Counts, Error> {

@@ -16,10 +16,10 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
-use super::ledger;
 use super::look::Filter;
 use super::moved::{self, Move};
 use crate::git::Oid;
+use super::{ledger, runs};
 
 /// Live data, or history that may take its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -288,6 +288,7 @@ pub fn forget(c: &Connection, repository: &str, gone: impl Fn() -> NewEntity, no
     let sql = "UPDATE entity SET state = 'settled', settled_at = ?2, note = 'the repository was forgotten'
                WHERE repo_id = ?1 AND state <> 'settled'";
     c.execute(sql, params![repository, now])?;
+    runs::end_all(c, repository, now)?;
     // Whatever comes after this is news, also what Jira was told before.
     c.execute("UPDATE entity SET body_hash = '' WHERE repo_id = ?1", [repository])?;
     let sql = "UPDATE event SET state = 'done', settled_at = ?2, note = 'the repository was forgotten'
@@ -340,7 +341,7 @@ pub fn prune_left(c: &Connection, before: i64) -> Result<usize> {
     c.execute("DELETE FROM left_to_jira WHERE at < ?1", [before])
 }
 
-fn owe_one(c: &Connection, owing: &Owing, entity: &NewEntity, now: i64) -> Result<bool> {
+pub(super) fn owe_one(c: &Connection, owing: &Owing, entity: &NewEntity, now: i64) -> Result<bool> {
     let sql = "SELECT body_hash, gone FROM entity WHERE site_id = ?1 AND repo_id = ?2 AND kind = ?3 AND entity_id = ?4
                UNION ALL
                SELECT body_hash, gone FROM told WHERE site_id = ?1 AND repo_id = ?2 AND kind = ?3 AND entity_id = ?4";
