@@ -11,6 +11,7 @@ mod orders; // what carrying out orders takes
 mod pushes; // what one push costs
 mod row; // the table
 mod store; // start, backlog, memory
+mod synchronise; // the history of many repositories, and of a long one
 mod world; // a folder, a sandbox, a daemon
 
 use std::path::PathBuf;
@@ -61,6 +62,8 @@ enum Measurement {
     Idle,
     /// A long history on its way to Jira
     Backlog,
+    /// The history of many repositories, and of a long one that is killed half way (`--long`: a million commits)
+    Synchronise,
     /// Events taken while hooks knock without a pause
     Intake,
     /// Start with a million queued rows
@@ -128,6 +131,7 @@ fn measure(measurement: Measurement, effort: &Effort) {
         Measurement::Requests => load::day(effort),
         Measurement::Idle => store::idle(),
         Measurement::Backlog => store::backlog(effort),
+        Measurement::Synchronise => synchronise::all(effort),
         Measurement::Intake => load::intake(effort),
         Measurement::Start => store::start(effort),
         Measurement::Binary => binary(effort),

@@ -87,7 +87,7 @@ impl World {
             "[daemon]\nstate = \"state\"\nspool = \"spool\"\nsocket = {socket:?}\n\n\
              [[site]]\nname = \"jira\"\nurl = \"http://{address}\"\napi_url = \"http://{address}\"\n\
              auth_url = \"http://{address}/oauth/token\"\nclient_id = \"sandbox-client\"\nsecret_file = \"secret\"\n\
-             projects = {projects:?}\n\n[[account]]\nname = \"main\"\nroot = \"repositories\"\n"
+             projects = {projects:?}\n\n[[account]]\nname = \"main\"\nroot = \"repositories\"\nhistory = \"none\"\n"
         );
         Ok(fs::write(self.folder.join("config.toml"), text)?)
     }
