@@ -12,6 +12,8 @@
 //! signature is checked here. When that cannot be done now the orders wait, and the event with them; everything else of
 //! it goes on.
 
+pub mod history;
+
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;

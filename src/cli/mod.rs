@@ -20,6 +20,7 @@ mod queue;
 mod sandbox;
 mod show;
 mod status;
+mod sync;
 mod verify;
 mod why;
 
@@ -77,6 +78,9 @@ enum Word {
     /// Look at the ledger of commands, and say what is to become of one
     #[command(subcommand)]
     Effects(effects::Word),
+    /// Tell Jira the history of repositories, and see how far that is
+    #[command(subcommand)]
+    Sync(sync::Word),
     /// Find what would stop an event on this machine or a command in Jira, and say the cure
     Doctor(doctor::Arguments),
     /// Run, start, stop and reload the daemon
@@ -147,6 +151,7 @@ pub fn main() -> ExitCode {
         Word::Parse(word) => parse::run(&word, &context),
         Word::Queue(word) => queue::run(word, &context),
         Word::Effects(word) => effects::run(word, &context),
+        Word::Sync(word) => sync::run(word, &context),
         Word::Doctor(word) => doctor::run(&word, &context),
         Word::Sandbox(word) => sandbox::run(word),
         Word::Completions { shell } => completions(shell),

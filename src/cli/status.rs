@@ -59,6 +59,10 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<ExitCode> 
             Untrusted::text(trouble)
         )));
     }
+    for run in status.runs.iter().take(10) {
+        let line = super::sync::one_line(run);
+        show::line(if run.errors > 0 { paint.warn(line) } else { line });
+    }
     advice(&status, paint);
     Ok(code(&status))
 }

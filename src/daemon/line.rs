@@ -15,7 +15,7 @@ use crate::send::{Executor, Settings};
 use crate::sync::{self, Giver, Orders, Portion, Reading, Snapshot};
 use crate::{clock, failpoint, smart};
 
-use super::{Applied, Shared, logins, rewritten};
+use super::{Applied, Shared, history, logins, rewritten};
 
 /// Events that are worked on at the same time.
 const TOGETHER: usize = 2;
@@ -196,6 +196,10 @@ fn meet(
             (others.collect(), event.updates.iter().filter_map(|update| update.old).collect())
         }
     };
+    // Before its baseline is noted, after which it counts as met.
+    if !repository.is_clone() {
+        handle.block_on(history::met(shared, &event.repository))?;
+    }
     let still = places.iter().filter(|(name, id)| moved(name).is_none_or(|update| update.new != Some(*id)));
     let before = still.map(|(_, id)| *id).chain(olds).collect();
     let others = places.into_iter().filter(|(name, _)| moved(name).is_none());

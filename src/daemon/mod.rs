@@ -9,6 +9,7 @@
 //! | [`line`] | queued events: what each means for its site |
 //! | [`sites`] | one loop a site: claim, tell, settle |
 //! | [`effects`] | one loop a site whose orders we carry out: claim, send or look, settle; [`actors`] in whose name |
+//! | [`history`] | synchronisations: a repository's history into the outbox, a few at a time |
 //! | [`mail`] | what went wrong with orders: mailed to whoever gave them |
 //! | [`rewritten`] | commits that refs have left behind, or that came back |
 //! | [`upkeep`] | unconfirmed intents, comparing refs, repositories that moved or are gone ([`absent`]), old rows, snapshots, the disk |
@@ -19,6 +20,7 @@
 mod absent;
 mod actors;
 mod effects;
+mod history;
 mod intake;
 mod line;
 mod logins;
@@ -85,6 +87,8 @@ struct Shared {
     added: Notify,
     /// An entity became due.
     due: Arc<Notify>,
+    /// A synchronisation was asked for, or is to go on.
+    history: Arc<Notify>,
     /// Whether the drop-box was emptied since the start: what lies there is older than what refs show.
     picked_up: watch::Sender<bool>,
     stop: watch::Sender<bool>,
@@ -158,6 +162,7 @@ impl Shared {
             intents: Arc::new(Semaphore::new(INTENTS as usize)),
             added: Notify::new(),
             due: Arc::new(Notify::new()),
+            history: Arc::new(Notify::new()),
             picked_up: watch::Sender::new(false),
             stop: watch::Sender::new(false),
         })
@@ -175,6 +180,7 @@ impl Shared {
         self.begin(&mut parts, "line", |shared| Ok(line::run(shared)));
         self.begin(&mut parts, "sites", |shared| Ok(sites::run(shared)));
         self.begin(&mut parts, "effects", |shared| Ok(effects::run(shared)));
+        self.begin(&mut parts, "history", |shared| Ok(history::run(shared)));
         self.begin(&mut parts, "mail", |shared| Ok(mail::run(shared)));
         self.begin(&mut parts, "rewritten", |shared| Ok(rewritten::run(shared)));
         self.begin(&mut parts, "upkeep", |shared| Ok(upkeep::run(shared)));
@@ -307,8 +313,7 @@ impl Shared {
 
     fn serve(self: &Arc<Self>, parts: &mut JoinSet<()>, reload: mpsc::Sender<oneshot::Sender<Result<(), String>>>) {
         self.begin(parts, "administration", move |shared| {
-            let desk = Arc::clone(&shared);
-            let bench = Arc::clone(&shared);
+            let (desk, bench, starter) = (Arc::clone(&shared), Arc::clone(&shared), Arc::clone(&shared));
             let office = Office {
                 verify: Arc::new(move |wanted| Box::pin(verify::verify(Arc::clone(&bench), wanted))),
                 logins: Arc::new(move |request| Box::pin(logins::by_administrator(Arc::clone(&desk), request))),
@@ -316,6 +321,8 @@ impl Shared {
                 running: Arc::clone(&shared.running),
                 reload: reload.clone(),
                 due: Arc::clone(&shared.due),
+                start: Arc::new(move |start| Box::pin(history::start(Arc::clone(&starter), start))),
+                history: Arc::clone(&shared.history),
             };
             let socket = shared.places.admin_socket.clone();
             Ok(async move { Ok(serve::run(office, &socket, shared.stopped()).await?) })

@@ -23,6 +23,8 @@ const WINDOW: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_secs(2);
 /// How long a claim lasts: longer than everything that one batch may take.
 const LEASE_MS: i64 = 300_000;
+/// How long history that does not fill a request waits for more of it.
+const PATIENCE_MS: i64 = 10_000;
 /// How often a resting site's secret is looked at.
 const SECRET_TICK: Duration = Duration::from_secs(3);
 
@@ -173,6 +175,13 @@ impl Site {
 
     async fn batch(&self, jira: &Jira, class: Class) -> anyhow::Result<Sent> {
         let queue = &self.shared.queue;
+        // History leaves in whole requests: there is no hurry.
+        if class == Class::Backfill {
+            let now = clock::now();
+            if !queue.past(self.settings.name.clone(), now).await?.is_ripe(now, PATIENCE_MS) {
+                return Ok(Sent::default());
+            }
+        }
         let owner = format!("process {}", std::process::id());
         let growing = self.shared.growing().clone();
         let batch = queue.claim(self.settings.name.clone(), class, owner, growing, clock::now(), LEASE_MS).await?;

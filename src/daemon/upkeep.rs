@@ -10,7 +10,7 @@ use crate::queue::RepositoryRow;
 use crate::{clock, effect, log, sync};
 
 use super::absent::{self, Noted, Where};
-use super::{Shared, line, snapshot_path};
+use super::{Shared, history, line, snapshot_path};
 
 const TICK: Duration = Duration::from_secs(2);
 /// An intent that was not confirmed by then is looked into.
@@ -102,7 +102,7 @@ async fn scan(shared: &Shared) -> anyhow::Result<()> {
 }
 
 /// What moved in a repository becomes an event; one that cannot be read is noted as trouble.
-async fn compare(shared: &Shared, row: RepositoryRow) -> anyhow::Result<()> {
+pub(super) async fn compare(shared: &Shared, row: RepositoryRow) -> anyhow::Result<()> {
     let origin = Origin { id: row.id.clone(), git_dir: row.git_dir.clone() };
     let tips = shared.queue.tips(row.id.clone()).await?;
     let now = clock::now();
@@ -111,13 +111,13 @@ async fn compare(shared: &Shared, row: RepositoryRow) -> anyhow::Result<()> {
         let repository = line::open(&origin).map_err(|trouble| (trouble, absent::look(&applied, &origin)))?;
         // What a clone has is nobody's business until it is pushed, and of a push its hooks tell.
         if repository.is_clone() {
-            return Ok((None, Vec::new()));
+            return Ok((None, Vec::new(), true));
         }
         let unread = |error| (format!("the daemon cannot read its refs: {error}"), Where::Unknown);
         let refs = repository.refs().map_err(unread)?;
         forget_mark(origin.git_dir());
         let differences = sync::differences(&origin, &refs, &tips, now);
-        Ok::<_, (String, Where)>((differences, Told::of(&repository).baseline(&refs).unwrap_or(refs)))
+        Ok::<_, (String, Where)>((differences, Told::of(&repository).baseline(&refs).unwrap_or(refs), false))
     });
     let looked = looked.await?;
     if looked.is_ok() && row.absent_at.is_some() {
@@ -130,17 +130,20 @@ async fn compare(shared: &Shared, row: RepositoryRow) -> anyhow::Result<()> {
             Noted::Forgotten => {}
         },
         // Where its refs were before its first event is its baseline: what is behind them is no news.
-        Ok((_, baseline)) if !row.met => {
+        Ok((_, baseline, clone)) if !row.met => {
+            if !clone {
+                history::met(shared, &Origin { id: row.id.clone(), git_dir: row.git_dir.clone() }).await?;
+            }
             shared.queue.baseline(row.id.clone(), baseline, now).await?;
             // What an intent announced and nobody confirmed did happen.
             Box::pin(compare(shared, RepositoryRow { met: true, ..row })).await?;
         }
-        Ok((Some(event), _)) => {
+        Ok((Some(event), ..)) => {
             tracing::info!("refs moved unseen in repository {}: {}", row.id, event.updates.len());
             shared.queue.add(event, rustix::process::geteuid().as_raw(), now).await?;
             shared.added.notify_one();
         }
-        Ok((None, _)) => {}
+        Ok((None, ..)) => {}
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::entity::{Home, Web};
 use crate::smart;
+use crate::sync::history::Extent;
 
 /// Section `[[account]]` of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -39,6 +40,10 @@ pub struct Account {
     /// What is different in some of its repositories; the first that fits counts. Default: nothing.
     #[serde(default)]
     pub repository: Vec<Different>,
+    /// How much of the history of a repository is told when it is met for the first time: `all`, `none`,
+    /// `90 days` or `1000 commits`. Default all.
+    #[serde(default)]
+    pub history: Extent,
 }
 
 /// Section `[[account.repository]]` of the configuration: what is different in some repositories of an account.

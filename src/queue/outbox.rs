@@ -18,8 +18,8 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::look::Filter;
 use super::moved::{self, Move};
-use crate::git::Oid;
 use super::{ledger, runs};
+use crate::git::Oid;
 
 /// Live data, or history that may take its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

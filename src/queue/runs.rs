@@ -388,6 +388,7 @@ mod tests {
 
     fn entity(kind: EntityKind, id: &str, hash: &str) -> NewEntity {
         NewEntity {
+            gone: false,
             kind,
             id: id.to_owned(),
             keys: vec!["ABC-1".to_owned()],

@@ -18,7 +18,11 @@
 //! | `POST /login` | links or unlinks the account of a person; what there is to say, or 422 with the reason |
 //! | `GET /read-backs?site=`, `POST /read-backs` | how marks are found again at a site; a list of what was found out |
 //! | `GET /effects/news?person=` | what somebody was not told of their orders |
+//! | `GET /sync` | synchronisations: every open one, and the last of each repository |
+//! | `POST /sync/start`, `POST /sync/control` | begins them; pauses, resumes or cancels them |
 //! | `POST /reload` | reads the configuration again; 422 with the reason when it is not taken |
+
+pub mod history;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -40,7 +44,7 @@ use crate::intake::spool::Depth;
 use crate::login::Request;
 use crate::queue::{
     AuditRow, Counts, EffectFilter, EffectRow, EntityRow, EventRow, Filter, Ledgered, LoginRow, OfSite, Queue,
-    ReadBack, Retry, Verified,
+    ReadBack, Retry, RunRow, Verified,
 };
 
 /// What the daemon says about itself; its parts are kept up to date by whoever knows them.
@@ -101,6 +105,9 @@ pub struct Status {
     /// What is in the ledger, by site.
     pub effects: Vec<Ledgered>,
     pub repositories: Vec<Repository>,
+    /// Synchronisations that are open or went wrong.
+    #[serde(default)]
+    pub runs: Vec<RunRow>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -188,6 +195,10 @@ pub struct Office {
     pub verify: Bench,
     /// Told after rows were made due.
     pub due: Arc<tokio::sync::Notify>,
+    /// Begins synchronisations.
+    pub start: history::Starter,
+    /// Told after a synchronisation was resumed.
+    pub history: Arc<tokio::sync::Notify>,
 }
 
 /// Serves the administrators' socket until `stop`.
@@ -231,6 +242,9 @@ fn router(office: Office) -> Router {
         .route("/verify", post(compare))
         .route("/why", get(why))
         .route("/read-backs", get(read_backs).post(found_read_backs))
+        .route("/sync", get(history::list))
+        .route("/sync/start", post(history::start))
+        .route("/sync/control", post(history::control))
         .route("/reload", post(reload))
         .with_state(office)
 }
@@ -263,12 +277,10 @@ async fn status(State(office): State<Office>) -> Answer<Status> {
     };
     let effects = office.queue.effect_counts(clock::now()).await.map_err(unavailable)?;
     let running = office.running.read().unwrap_or_else(PoisonError::into_inner).clone();
-    Ok(Json(Status {
-        running,
-        queue,
-        effects,
-        repositories: rows.into_iter().filter(|row| !row.forgotten).map(repository).collect(),
-    }))
+    let mut runs = office.queue.runs().await.map_err(unavailable)?;
+    runs.retain(|run| run.ended_at.is_none() || run.errors > 0);
+    let repositories = rows.into_iter().filter(|row| !row.forgotten).map(repository).collect();
+    Ok(Json(Status { running, queue, effects, repositories, runs }))
 }
 
 async fn entities(State(office): State<Office>, Query(filter): Query<Filter>) -> Answer<Vec<EntityRow>> {

@@ -94,7 +94,7 @@ impl World {
         let text = format!(
             "{top}\n[daemon]\nstate = \"state\"\nspool = \"spool\"\nsocket = \"agent.sock\"\n\n[[site]]\nname = \"jira\"\nurl = \"{url}\"\n\
              api_url = \"{url}\"\nauth_url = \"{url}/oauth/token\"\nclient_id = \"sandbox-client\"\nsecret_file = \"secret\"\n{site}\n\
-             [[account]]\nname = \"main\"\nroot = \"repositories\"\nsite = \"jira\"\n"
+             [[account]]\nname = \"main\"\nroot = \"repositories\"\nsite = \"jira\"\nhistory = \"none\"\n"
         );
         let temporary = self.folder.join("config.toml.new");
         std::fs::write(&temporary, text).unwrap();

@@ -30,6 +30,7 @@ mod rewritten;
 mod signed;
 mod smart;
 mod storm;
+mod synchronise;
 mod ssh;
 mod store;
 mod tidy;
