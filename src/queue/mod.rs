@@ -314,6 +314,9 @@ impl Queue {
 
     /// Open runs whose turn has come, the longest ago first, without those of the repositories that are `busy`.
     pub async fn next_runs(&self, busy: Vec<String>, limit: usize, now: i64) -> Result<Vec<Run>, Error> {
+        if !self.store.read(move |c| runs::is_due(c, now)).await? {
+            return Ok(Vec::new());
+        }
         self.store.write(move |c| runs::next(c, &busy, limit, now)).await
     }
 

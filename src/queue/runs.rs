@@ -159,6 +159,12 @@ pub fn start(c: &Connection, wanted: &Wanted, now: i64) -> Result<Option<i64>> {
     Ok(Some(id))
 }
 
+/// Whether it may be anybody's turn.
+pub fn is_due(c: &Connection, now: i64) -> Result<bool> {
+    let sql = format!("SELECT 1 FROM run WHERE state IN {OPEN} AND turn_at <= ?1 LIMIT 1");
+    c.prepare_cached(&sql)?.exists([now])
+}
+
 /// Takes the runs whose turn it is.
 pub fn next(c: &Connection, busy: &[String], limit: usize, now: i64) -> Result<Vec<Run>> {
     let sql = format!(

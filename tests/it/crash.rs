@@ -96,6 +96,7 @@ pub const PLACES: &[(&str, &[u32])] = &[
     ("effects.after_send", &[1]),
     ("effects.before_probe", &[1]),
     ("effects.before_send", &[1]),
+    ("history.before_portion", &[6]),
     ("hook.after_write_before_ack", &[1]),
     ("hook.before_connect", &[1]),
     ("hook.before_spool", &[1]),
@@ -149,7 +150,8 @@ fn f15_f28_f31_nothing_is_lost_or_told_twice_wherever_the_daemon_dies() {
         promised.push(direct.commits[number].clone());
     };
     let elsewhere = |name: &str| {
-        ["hook.", "effects.", "mail."].iter().any(|part| name.starts_with(part)) || name == "queue.in_migration"
+        ["hook.", "effects.", "history.", "mail."].iter().any(|part| name.starts_with(part))
+            || name == "queue.in_migration"
     };
     for (name, passages) in PLACES.iter().filter(|(name, _)| !elsewhere(name)) {
         for passage in *passages {

@@ -333,3 +333,26 @@ fn h1_a_repository_that_was_known_before_tells_its_history_only_when_asked() {
     world.agent_says(&["sync", "start", path(&repository)]);
     wait_until_told(&world, keyed(&repository, "main"));
 }
+
+#[test]
+fn f63_h14_history_leaves_in_as_few_requests_as_there_can_be() {
+    let world = World::new();
+    let _daemon = world.daemon();
+    let told = |repositories: &[Repository<'_>], commits: u64| {
+        let before = world.sandbox.requests("/bulk").len();
+        let paths = repositories.iter().map(path);
+        world.agent_says(&["sync", "start"].into_iter().chain(paths).collect::<Vec<_>>());
+        let through = || {
+            let runs = runs(&world);
+            let ended = runs.iter().filter(|run| run["state"] == "done" && run["due"] == 0);
+            ended.filter_map(|run| run["owed"].as_u64()).sum::<u64>() == commits
+        };
+        wait_until_or("all is told", through, || format!("{:?}\n{}", runs(&world), world.log()));
+        world.sandbox.requests("/bulk")[before..].len()
+    };
+    let small: Vec<_> = (0..20).map(|number| with_history(&world, &format!("small-{number}"), 40, 1)).collect();
+    // All of them fit into one; a slow machine keeps what it has for ten seconds.
+    assert!(told(&small, 800) <= 2);
+    let long = [with_history(&world, "long", 4000, 1)];
+    assert_eq!(told(&long, 4800), 10);
+}
