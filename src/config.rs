@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::host::Account;
+use crate::host::{self, Account, Below};
 use crate::people::{self, Group, People, Person};
 use crate::smart::Policy;
 use crate::{mail, parse, queue, send};
@@ -145,10 +145,23 @@ impl Config {
         Ok(config)
     }
 
-    /// The account that a repository belongs to: the one whose root is nearest above it.
+    /// The account that a repository belongs to: of those whose patterns let it in, the one whose root is nearest above it.
     pub fn account_of(&self, git_dir: &Path) -> Option<&Account> {
         let covering = self.account.iter().filter(|account| account.covers(git_dir));
         covering.max_by_key(|account| account.root.components().count())
+    }
+
+    /// Whether a repository lies below an account's root and that account's patterns keep it out, and no other lets it in.
+    pub fn keeps_out(&self, git_dir: &Path) -> bool {
+        self.account_of(git_dir).is_none() && self.account.iter().any(|account| account.contains(git_dir))
+    }
+
+    /// The repositories that an account links, as they lie there now; a wiki belongs to the repository beside it.
+    pub(crate) fn repositories_of(&self, account: &Account) -> Below {
+        let mut below = host::below(&account.root);
+        let is_its = |git_dir: &PathBuf| self.account_of(git_dir).is_some_and(|found| found.name == account.name);
+        below.repositories.retain(|git_dir| is_its(git_dir) && !host::is_companion(git_dir));
+        below
     }
 
     /// The site that an account is linked to: the one it names, or the only one there is.

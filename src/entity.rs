@@ -23,6 +23,11 @@ use crate::text::{cut, hex};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Web {
+    /// The program that shows them: its way of making addresses below `url` stands for each template that is not given.
+    /// Default: none.
+    pub host: Option<WebHost>,
+    /// Where that program is, such as `https://git.example.org`. Default: none.
+    pub url: Option<String>,
     /// A repository's page, such as `https://git.example.org/{repository}`. Default: none.
     pub repository: Option<String>,
     /// A commit's page, such as `https://git.example.org/{repository}/commit/?id={commit}`. Default: none.
@@ -33,6 +38,19 @@ pub struct Web {
     pub file: Option<String>,
     /// The page that opens a pull request for a branch. Default: none.
     pub create_pull_request: Option<String>,
+}
+
+/// A program that shows repositories in a browser. `cgit` and `gitweb` call a repository by its folder, `.git` included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WebHost {
+    Cgit,
+    Gitweb,
+    Gitea,
+    Forgejo,
+    Gitlab,
+    /// With its plugin `gitiles`.
+    Gerrit,
 }
 
 /// A repository as Jira shows it.
@@ -103,7 +121,76 @@ impl Told {
     }
 }
 
+impl WebHost {
+    /// The addresses below the program's own: of a repository, a commit, a branch, a file, and to open a pull request.
+    fn pages(self) -> [Option<&'static str>; 5] {
+        let [repository, commit, branch, file] = match self {
+            WebHost::Cgit => [
+                "/{repository}.git/",
+                "/{repository}.git/commit/?id={commit}",
+                "/{repository}.git/log/?h={branch}",
+                "/{repository}.git/tree/{path}?id={commit}",
+            ],
+            WebHost::Gitweb => [
+                "/?p={repository}.git",
+                "/?p={repository}.git;a=commit;h={commit}",
+                "/?p={repository}.git;a=shortlog;h=refs/heads/{branch}",
+                "/?p={repository}.git;a=blob;f={path};hb={commit}",
+            ],
+            WebHost::Gitea | WebHost::Forgejo => [
+                "/{repository}",
+                "/{repository}/commit/{commit}",
+                "/{repository}/src/branch/{branch}",
+                "/{repository}/src/commit/{commit}/{path}",
+            ],
+            WebHost::Gitlab => [
+                "/{repository}",
+                "/{repository}/-/commit/{commit}",
+                "/{repository}/-/tree/{branch}",
+                "/{repository}/-/blob/{commit}/{path}",
+            ],
+            WebHost::Gerrit => [
+                "/plugins/gitiles/{repository}",
+                "/plugins/gitiles/{repository}/+/{commit}",
+                "/plugins/gitiles/{repository}/+/refs/heads/{branch}",
+                "/plugins/gitiles/{repository}/+/{commit}/{path}",
+            ],
+        };
+        let create_pull_request = match self {
+            WebHost::Gitea | WebHost::Forgejo => Some("/{repository}/compare/{branch}"),
+            WebHost::Gitlab => Some("/{repository}/-/merge_requests/new?merge_request%5Bsource_branch%5D={branch}"),
+            WebHost::Cgit | WebHost::Gitweb | WebHost::Gerrit => None,
+        };
+        [Some(repository), Some(commit), Some(branch), Some(file), create_pull_request]
+    }
+}
+
 impl Web {
+    /// What is given, and the host's own way for what is not.
+    pub fn whole(&self) -> Web {
+        let (Some(host), Some(url)) = (self.host, &self.url) else { return self.clone() };
+        let url = url.trim_end_matches('/');
+        let given = [&self.repository, &self.commit, &self.branch, &self.file, &self.create_pull_request];
+        let mut pages = given.into_iter().zip(host.pages());
+        let mut next = || {
+            let (given, page) = pages.next()?;
+            given.clone().or_else(|| Some(format!("{url}{}", page?)))
+        };
+        Web {
+            repository: next(),
+            commit: next(),
+            branch: next(),
+            file: next(),
+            create_pull_request: next(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether only one of `host` and `url` is given.
+    pub fn is_half(&self) -> bool {
+        self.host.is_some() != self.url.is_some()
+    }
+
     /// The first template with a placeholder that does not exist, and that placeholder.
     pub fn misspelt(&self) -> Option<(&'static str, String)> {
         let templates = [
@@ -280,6 +367,28 @@ fn unknown_placeholder(template: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn b19_a_hosts_own_addresses_stand_for_what_is_not_given() {
+        for (host, commit, branch) in [
+            ("cgit", "/team/tool.git/commit/?id=c0", "/team/tool.git/log/?h=ABC-1/x"),
+            ("gitweb", "/?p=team/tool.git;a=commit;h=c0", "/?p=team/tool.git;a=shortlog;h=refs/heads/ABC-1/x"),
+            ("gitea", "/team/tool/commit/c0", "/team/tool/src/branch/ABC-1/x"),
+            ("forgejo", "/team/tool/commit/c0", "/team/tool/src/branch/ABC-1/x"),
+            ("gitlab", "/team/tool/-/commit/c0", "/team/tool/-/tree/ABC-1/x"),
+            ("gerrit", "/plugins/gitiles/team/tool/+/c0", "/plugins/gitiles/team/tool/+/refs/heads/ABC-1/x"),
+        ] {
+            let web: Web =
+                toml::from_str(&format!("host = \"{host}\"\nurl = \"https://x.example/\"\nfile = \"own {{path}}\""))
+                    .unwrap();
+            let home = Home { name: "team/tool".to_owned(), web: web.whole(), site_url: String::new() };
+            let filled = |template: &Option<String>| home.fill(template.as_deref().unwrap(), "c0", "ABC-1/x", "p");
+            assert_eq!(filled(&home.web.commit), format!("https://x.example{commit}"));
+            assert_eq!(filled(&home.web.branch), format!("https://x.example{branch}"));
+            assert_eq!(filled(&home.web.file), "own p", "what is given stays");
+            assert!(home.web.misspelt().is_none());
+        }
+    }
 
     #[test]
     fn a_branch_id_fits_jira_and_is_never_shared() {

@@ -15,6 +15,7 @@ use crate::git::Repository;
 use crate::host::{self, Hindrance, Owner};
 use crate::people;
 use crate::queue;
+use crate::serve::{AccountState, Status};
 use crate::smart::Policy;
 use crate::text::Untrusted;
 
@@ -86,6 +87,7 @@ fn look(arguments: &Arguments, context: &Context) -> Vec<Finding> {
         .extend(super::login::refused(&places).into_iter().map(|what| bad(what, "`agent login`, by whoever it is")));
     findings.extend(site::look(&config, &places, context, arguments.offline));
     findings.extend(signatures(&config));
+    findings.extend(accounts(&places));
     let here = host::find_git_dir(Path::new(".")).ok().filter(|_| arguments.repositories.is_empty());
     for path in arguments.repositories.iter().chain(&here) {
         findings.extend(repository(path, &config));
@@ -161,6 +163,26 @@ fn signatures(config: &Config) -> Vec<Finding> {
         found.push(good("signatures of commits can be checked".to_owned()));
     }
     found
+}
+
+/// Repositories that are to have hooks, and that the daemon may not put any into.
+fn accounts(places: &Places) -> Vec<Finding> {
+    let status: anyhow::Result<Status> = admin::get(places, "/status", &());
+    let accounts = status.map(|status| status.running.accounts).unwrap_or_default();
+    let finding = |(name, state): (String, AccountState)| match state.because.first() {
+        None if state.closed > 0 => good(format!(
+            "account {name} has hooks in all of its {} repositories, but for {} folders that only their owner can look into",
+            state.repositories, state.closed
+        )),
+        None => good(format!("account {name} has hooks in all of its {} repositories", state.repositories)),
+        Some(because) => bad(
+            format!("account {name}: {} without hooks, such as {because}", state.uncovered),
+            &format!(
+                "`agent account cover {name}` by the owner of the repositories, once or by the timer git-jira-agent-cover@OWNER"
+            ),
+        ),
+    };
+    accounts.into_iter().map(finding).collect()
 }
 
 fn repository(path: &Path, config: &Config) -> Vec<Finding> {

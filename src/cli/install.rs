@@ -4,6 +4,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::link::edit::{self, set_among};
 use super::{Context, admin, show};
 use crate::config::{Config, Places};
 use crate::git::Repository;
@@ -33,17 +34,10 @@ pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
     let git_dir = host::find_git_dir(&word.path.map_or_else(std::env::current_dir, Ok)?)?;
     let (config, places) = context.config()?;
     make_spool(&places)?;
+    let config = let_in(config, &places, &git_dir)?;
     let config = into_account(config, &places, &git_dir, word.account.as_deref())?;
-    let installed = host::install(&git_dir, &std::env::current_exe()?)?;
-    let repository = Repository::open(&installed.git_dir)?;
-    let id = match repository.id() {
-        Some(id) => id.to_owned(),
-        None => host::give_id(&repository)?,
-    };
-    if context.chosen.is_some() {
-        host::set_config(&repository, &places.config)?;
-    }
-    let _ = crate::git::Told::of(&repository).begin(&[]);
+    let chosen = context.chosen.as_ref().map(|_| places.config.as_path());
+    let (installed, id) = host::cover(&git_dir, &std::env::current_exe()?, chosen)?;
     say(&installed, &id, &config);
     Ok(ExitCode::SUCCESS)
 }
@@ -53,6 +47,7 @@ pub fn uninstall(word: Uninstall, context: &Context) -> anyhow::Result<ExitCode>
     if word.forget {
         forget(&git_dir, context)?;
     }
+    keep_out(&git_dir, context)?;
     let uninstalled = host::uninstall(&git_dir, word.forget)?;
     if uninstalled.hooks.is_empty() {
         show::line(format_args!("{} has no hooks of ours", git_dir.display()));
@@ -77,7 +72,7 @@ pub fn uninstall(word: Uninstall, context: &Context) -> anyhow::Result<ExitCode>
 }
 
 /// The drop-box, so that a push before the daemon's first start finds it; packages bring the one of a system.
-fn make_spool(places: &Places) -> std::io::Result<()> {
+pub fn make_spool(places: &Places) -> std::io::Result<()> {
     if places.shared {
         return Ok(());
     }
@@ -95,6 +90,41 @@ fn forget(git_dir: &Path, context: &Context) -> anyhow::Result<()> {
     let Changed { changed } = admin::post(&places, "/forget", &Forget { repository: id.to_owned() })?;
     show::line(format_args!("{changed} sites were told of it and are to forget it"));
     Ok(())
+}
+
+/// Keeps the daemon from putting the hooks in again, where its account would have it do that, and a file that serves other
+/// repositories as well from linking this one.
+fn keep_out(git_dir: &Path, context: &Context) -> anyhow::Result<()> {
+    let Ok((config, places)) = context.config() else { return Ok(()) };
+    let shared = host::shared_hooks(git_dir)?.is_some();
+    let Some(account) = config.account_of(git_dir).filter(|account| account.auto_link || shared) else { return Ok(()) };
+    let name = account.repository_name(git_dir);
+    edit::change(&places.config, |edit| set_among(edit.account_called(&account.name)?, "exclude", &name, true))?;
+    show::line(format_args!("account {} leaves out {name} from now on; `agent install` links it again", account.name));
+    let _ = admin::post::<bool>(&places, "/reload", &());
+    Ok(())
+}
+
+/// Lets in again what [`keep_out`] kept out by its very name.
+fn let_in(config: Config, places: &Places, git_dir: &Path) -> anyhow::Result<Config> {
+    if !config.keeps_out(git_dir) {
+        return Ok(config);
+    }
+    let around = config.account.iter().filter(|account| account.contains(git_dir));
+    let nearest = around.max_by_key(|account| account.root.components().count()).expect("it keeps the repository out");
+    let name = nearest.repository_name(git_dir);
+    let changed = edit::change(&places.config, |edit| {
+        set_among(edit.account_called(&nearest.name)?, "exclude", &name, false)?;
+        let config = Config::parse(&edit.text(), &places.config)?;
+        anyhow::ensure!(
+            !config.keeps_out(git_dir),
+            "account {} leaves out {name} by a pattern under `include` or `exclude`",
+            nearest.name
+        );
+        Ok(())
+    })?;
+    let _ = admin::post::<bool>(places, "/reload", &());
+    Ok(changed)
 }
 
 /// Makes sure that the repository lies in an account: its events are taken only then.

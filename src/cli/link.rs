@@ -5,8 +5,8 @@
 //! order stay. A site that is there already keeps what is not given anew, so an account can be
 //! added to it later, or a secret replaced.
 
-mod ask;
-mod edit;
+pub mod ask;
+pub mod edit;
 mod secret;
 
 use std::fs;

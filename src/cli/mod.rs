@@ -4,6 +4,7 @@
 //! 65 the queue is damaged or newer than this agent · 69 the daemon does not answer · 74 the disk
 //! cannot be written · 75 another daemon runs · 78 the configuration is not in order.
 
+mod account;
 mod admin;
 mod daemon;
 mod demo;
@@ -58,6 +59,9 @@ enum Word {
     Login(login::Login),
     /// Unlink your own Jira account
     Logout(login::Logout),
+    /// Put hooks into all repositories of a folder, today's and tomorrow's, and look after them
+    #[command(subcommand)]
+    Account(Box<account::Word>),
     /// Put hooks into a repository
     Install(install::Install),
     /// Take away the hooks that install put, and nothing else
@@ -142,6 +146,7 @@ pub fn main() -> ExitCode {
         Word::Link(word) => link::run(*word, &context),
         Word::Login(word) => login::login(word, &context),
         Word::Logout(word) => login::logout(word, &context),
+        Word::Account(word) => account::run(*word, &context),
         Word::Install(word) => install::install(word, &context),
         Word::Uninstall(word) => install::uninstall(word, &context),
         Word::Verify(word) => verify::run(word, &context),

@@ -38,6 +38,16 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<ExitCode> 
             account.name,
             account.root.display()
         ));
+        let state = status.running.accounts.get(&account.name).filter(|state| state.uncovered > 0);
+        if let Some(state) = state {
+            let because = state.because.first().map(String::as_str).unwrap_or_default();
+            show::line(paint.warn(format_args!(
+                "  {} without hooks, which the daemon cannot put in: {}; `agent account cover {}` by their owner does",
+                state.uncovered,
+                Untrusted::text(because),
+                account.name
+            )));
+        }
     }
     for effects in &status.effects {
         let waiting = effects.planned + effects.ready + effects.in_flight + effects.unknown;

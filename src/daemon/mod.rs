@@ -11,6 +11,7 @@
 //! | [`effects`] | one loop a site whose orders we carry out: claim, send or look, settle; [`actors`] in whose name |
 //! | [`history`] | synchronisations: a repository's history into the outbox, a few at a time |
 //! | [`mail`] | what went wrong with orders: mailed to whoever gave them |
+//! | [`accounts`] | repositories that appear in an account that links new ones: hooks into them |
 //! | [`rewritten`] | commits that refs have left behind, or that came back |
 //! | [`upkeep`] | unconfirmed intents, comparing refs, repositories that moved or are gone ([`absent`]), old rows, snapshots, the disk |
 //!
@@ -18,6 +19,7 @@
 //! because only opening it again tells what is on disk; the supervisor starts us anew.
 
 mod absent;
+mod accounts;
 mod actors;
 mod effects;
 mod history;
@@ -183,6 +185,7 @@ impl Shared {
         self.begin(&mut parts, "history", |shared| Ok(history::run(shared)));
         self.begin(&mut parts, "mail", |shared| Ok(mail::run(shared)));
         self.begin(&mut parts, "rewritten", |shared| Ok(rewritten::run(shared)));
+        self.begin(&mut parts, "accounts", |shared| Ok(accounts::run(shared)));
         self.begin(&mut parts, "upkeep", |shared| Ok(upkeep::run(shared)));
         self.serve(&mut parts, reload);
         let watched = self.watch_config();

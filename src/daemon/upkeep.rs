@@ -104,6 +104,11 @@ async fn scan(shared: &Shared) -> anyhow::Result<()> {
 /// What moved in a repository becomes an event; one that cannot be read is noted as trouble.
 pub(super) async fn compare(shared: &Shared, row: RepositoryRow) -> anyhow::Result<()> {
     let origin = Origin { id: row.id.clone(), git_dir: row.git_dir.clone() };
+    let real = std::fs::canonicalize(origin.git_dir()).unwrap_or_else(|_| origin.git_dir().to_owned());
+    // What moves there meanwhile is compared once it is let in again.
+    if shared.applied().config.keeps_out(&real) {
+        return Ok(());
+    }
     let tips = shared.queue.tips(row.id.clone()).await?;
     let now = clock::now();
     let applied = shared.applied();

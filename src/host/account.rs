@@ -19,6 +19,16 @@ pub struct Account {
     /// The site it is linked to. Default: the only one there is.
     #[serde(default)]
     pub site: Option<String>,
+    /// Names of repositories that are linked, where `*` stands for anything. Default: all below the root.
+    #[serde(default)]
+    pub include: Vec<String>,
+    /// Names of repositories that are not linked, although they are included. Default: none.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Whether the daemon puts hooks into each repository of the account that has none, today's and tomorrow's.
+    /// Default false; `agent account add` writes true.
+    #[serde(default)]
+    pub auto_link: bool,
     /// Where people look at its repositories in a browser. Default: nowhere.
     #[serde(default)]
     pub web: Web,
@@ -87,9 +97,20 @@ impl TryFrom<String> for ForgetRewritten {
 const LONGEST_MS: i64 = 90 * 86_400_000;
 
 impl Account {
-    /// Whether a repository lies in the account. Both paths are taken as they are: resolve links first.
+    /// Whether a repository is linked by the account. Both paths are taken as they are: resolve links first.
     pub fn covers(&self, git_dir: &Path) -> bool {
+        self.contains(git_dir) && self.selects(&self.repository_name(git_dir))
+    }
+
+    /// Whether a repository lies below the account's root, linked or not.
+    pub fn contains(&self, git_dir: &Path) -> bool {
         git_dir.starts_with(&self.root)
+    }
+
+    /// Whether `include` and `exclude` let a repository of this name in.
+    pub fn selects(&self, name: &str) -> bool {
+        let fits = |patterns: &[String]| patterns.iter().any(|one| smart::fits(one.as_bytes(), name.as_bytes()));
+        (self.include.is_empty() || fits(&self.include)) && !fits(&self.exclude)
     }
 
     /// What a repository is called: its path below the root, without `.git`.
@@ -104,7 +125,7 @@ impl Account {
 
     /// What links of one of its repositories are made of.
     pub fn home(&self, git_dir: &Path, site_url: &str) -> Home {
-        Home { name: self.repository_name(git_dir), web: self.web.clone(), site_url: site_url.to_owned() }
+        Home { name: self.repository_name(git_dir), web: self.web.whole(), site_url: site_url.to_owned() }
     }
 
     /// Whether the agent may carry out commands in a repository, as far as the account allows it.
@@ -116,6 +137,9 @@ impl Account {
 
     pub fn check(&self) -> Result<(), String> {
         self.smart.check().map_err(|because| format!("account {}: smart: {because}", self.name))?;
+        if self.web.is_half() {
+            return Err(format!("account {}: web.host and web.url need each other", self.name));
+        }
         match self.web.misspelt() {
             Some((name, placeholder)) => Err(format!(
                 "account {}: web.{name} has {{{placeholder}}}, which does not exist; there are {{repository}}, {{commit}}, {{branch}} and {{path}}",
@@ -168,6 +192,21 @@ mod tests {
         let account: Account = toml::from_str(text).unwrap();
         for (git_dir, expected) in [("/srv/team/tool.git", true), ("/srv/team/x.git", false), ("/srv/x.git", true)] {
             assert_eq!(account.smart_commits(Path::new(git_dir)), expected, "{git_dir}");
+        }
+    }
+
+    #[test]
+    fn b14_what_is_excluded_is_not_covered_although_it_is_included() {
+        let text = "name = 'a'\nroot = '/srv'\ninclude = ['team/*']\nexclude = ['team/old-*', '*/secret']";
+        let account: Account = toml::from_str(text).unwrap();
+        for (git_dir, expected) in [
+            ("/srv/team/tool.git", true),
+            ("/srv/team/sub/tool/.git", true),
+            ("/srv/tool.git", false),
+            ("/srv/team/old-tool.git", false),
+            ("/srv/team/secret.git", false),
+        ] {
+            assert_eq!(account.covers(Path::new(git_dir)), expected, "{git_dir}");
         }
     }
 

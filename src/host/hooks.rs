@@ -49,6 +49,10 @@ impl Hooks {
         self.common.path().join(&self.dir)
     }
 
+    pub(super) fn git_dir(&self) -> &Path {
+        self.common.path()
+    }
+
     /// The hash of the config from before the repository had an id, where one was kept.
     pub(super) fn config_before(&self) -> Option<String> {
         self.manifest.as_ref()?.config.clone()

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -68,6 +68,11 @@ pub(super) enum Found {
 impl Manifest {
     pub(super) fn new(hooks_dir: String, made_hooks_dir: bool, config: Option<String>) -> Self {
         Self { format: FORMAT, hooks_dir, made_hooks_dir, config, hooks: BTreeMap::new() }
+    }
+
+    /// Where the manifest of a git directory is, if there is one.
+    pub(super) fn path(git_dir: &Path) -> PathBuf {
+        git_dir.join(FOLDER).join(FILE)
     }
 
     /// Reads the manifest of the git directory `common`, if hooks were put there.

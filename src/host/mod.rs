@@ -16,8 +16,11 @@
 //! happens to the agent, a push or a commit goes on and the hook that was there before runs.
 
 mod account;
+mod below;
 mod dir;
+mod drop_in;
 mod hooks;
+mod kind;
 mod manifest;
 mod place;
 mod shim;
@@ -31,8 +34,11 @@ use uuid::Uuid;
 use crate::git;
 
 pub use account::Account;
+pub(crate) use below::{Below, below, is_made};
 use dir::{Dir, Entry};
+pub(crate) use drop_in::FILE as DROP_IN;
 use hooks::{Hooks, Plan};
+pub(crate) use kind::{Kind, is_companion};
 use manifest::{FOLDER, Found, Manifest, compare};
 use place::Git;
 pub(crate) use shim::{LINKED, run_before};
@@ -177,6 +183,8 @@ pub(crate) enum Error {
     PutAside { hook: PathBuf, aside: PathBuf },
     #[error("hooks are installed in {installed}, but git looks in {now}; uninstall, then install again")]
     Moved { installed: PathBuf, now: PathBuf },
+    #[error("{0}")]
+    NotByFile(&'static str),
     #[error("{0} is in the way")]
     Obstacle(PathBuf),
     #[error("the agent's path must be absolute and of one line: {0:?}")]
@@ -189,6 +197,20 @@ pub(crate) enum Error {
     Id(#[from] git::Error),
     #[error("{path}")]
     Io { path: PathBuf, source: std::io::Error },
+}
+
+impl Installed {
+    /// Whether there was a hook to put in.
+    pub(crate) fn is_new(&self) -> bool {
+        self.hooks.iter().any(|hook| hook.state == HookChange::Put)
+    }
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn reason(error: &Error) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
 }
 
 impl Place {
@@ -238,6 +260,57 @@ pub(crate) fn install(git_dir: &Path, agent: &Path) -> Result<Installed, Error> 
     install_with(&Git::default(), git_dir, agent)
 }
 
+/// Tells what [`install`] would do or what speaks against it, and changes nothing.
+pub(crate) fn plan(git_dir: &Path, agent: &Path) -> Result<Vec<HookReport>, Error> {
+    let planned = planned(&Git::default(), git_dir, agent)?;
+    let dir = planned.drop_in.unwrap_or_else(|| planned.hooks.path());
+    for dir in [git_dir.to_owned(), dir].into_iter().filter(|dir| dir.exists()) {
+        rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK)
+            .map_err(|error| Error::Io { path: dir, source: error.into() })?;
+    }
+    Ok(planned.reports)
+}
+
+/// Tells which program serves a repository.
+pub(crate) fn kind(git_dir: &Path) -> Result<Kind, Error> {
+    let git = Git::default();
+    Ok(Kind::of(git_dir, &git.hooks_dir(git_dir, git.place(git_dir)?)?))
+}
+
+/// The folder of hooks by which a host serves many repositories with one file of ours.
+pub(crate) fn shared_hooks(git_dir: &Path) -> Result<Option<PathBuf>, Error> {
+    let git = Git::default();
+    let hooks_dir = git.hooks_dir(git_dir, git.place(git_dir)?)?;
+    Ok((Kind::of(git_dir, &hooks_dir) == Kind::Forgejo).then_some(hooks_dir.path))
+}
+
+/// Takes our file out of a folder of hooks that served many repositories.
+pub(crate) fn uninstall_shared(hooks: &Path) -> Result<Vec<(PathBuf, Outcome)>, Error> {
+    drop_in::take_out(hooks)
+}
+
+/// Puts our hooks into a repository and gives it an id; with `config`, its hooks use that configuration.
+///
+/// What its refs are now is known from then on: only what moves later is news.
+pub(crate) fn cover(git_dir: &Path, agent: &Path, config: Option<&Path>) -> Result<(Installed, String), Error> {
+    let installed = install(git_dir, agent)?;
+    let repository = git::Repository::open(&installed.git_dir)?;
+    let id = match repository.id() {
+        Some(id) => id.to_owned(),
+        None => give_id(&repository)?,
+    };
+    if let Some(config) = config {
+        set_config(&repository, config)?;
+    }
+    let _ = git::Told::of(&repository).begin(&[]);
+    Ok((installed, id))
+}
+
+/// Whether hooks of ours were put into a repository and not taken out since.
+pub(crate) fn has_hooks(git_dir: &Path) -> bool {
+    Manifest::path(git_dir).exists()
+}
+
 /// Takes our hooks out again, and with `forget` the repository's id as well.
 pub(crate) fn uninstall(git_dir: &Path, forget: bool) -> Result<Uninstalled, Error> {
     uninstall_with(&Git::default(), git_dir, forget)
@@ -251,23 +324,74 @@ pub(crate) fn inspect(git_dir: &Path) -> Result<Vec<HookState>, Error> {
 const ALL: [&str; 5] = ["pre-receive", "post-receive", "commit-msg", "pre-push", "reference-transaction"];
 
 fn install_with(git: &Git, git_dir: &Path, agent: &Path) -> Result<Installed, Error> {
+    let planned = planned(git, git_dir, agent)?;
+    planned.hooks.carry_out(&planned.plans, git)?;
+    if let Some(dir) = &planned.drop_in {
+        drop_in::put(dir, agent)?;
+    }
+    let hooks_dir = planned.drop_in.clone().unwrap_or_else(|| planned.hooks.path());
+    let git_dir = planned.hooks.git_dir().into();
+    Ok(Installed { git_dir, hooks_dir, place: planned.place, hooks: planned.reports })
+}
+
+/// What is to be done in a repository.
+struct Planned {
+    hooks: Hooks,
+    place: Place,
+    plans: Vec<Plan>,
+    /// The folder of hooks that the host runs whole, where ours goes into that.
+    drop_in: Option<PathBuf>,
+    reports: Vec<HookReport>,
+}
+
+fn planned(git: &Git, git_dir: &Path, agent: &Path) -> Result<Planned, Error> {
     shim::check_agent(agent)?;
     let common = open(git_dir)?;
     let git_dir = common.path().to_owned();
     let place = git.place(&git_dir)?;
-    let dir = inside(&git_dir, git.hooks_dir(&git_dir, place)?)?;
+    let hooks_dir = git.hooks_dir(&git_dir, place)?;
+    let drop_in = drop_in_of(&common, &hooks_dir)?;
+    let dir = match &drop_in {
+        Some(_) => "hooks".to_owned(),
+        None => inside(&git_dir, hooks_dir)?,
+    };
     let hooks = Hooks::lock(common, Some(dir))?;
     hooks.check_place(git.shared_bits(&git_dir)?)?;
+    if let Some(dir) = &drop_in {
+        let reports = drop_in::plan(dir, agent)?;
+        return Ok(Planned { hooks, place, plans: Vec::new(), drop_in, reports });
+    }
     let plans = place.hooks().iter().map(|name| hooks.plan(name, agent)).collect::<Result<Vec<_>, _>>()?;
-    hooks.carry_out(&plans, git)?;
-    Ok(Installed { git_dir, hooks_dir: hooks.path(), place, hooks: plans.iter().map(Plan::report).collect() })
+    let reports = plans.iter().map(Plan::report).collect();
+    Ok(Planned { hooks, place, plans, drop_in, reports })
+}
+
+/// The folder of hooks of a host that runs whole folders; a repository that has shims of ours keeps those.
+fn drop_in_of(common: &Dir, hooks_dir: &place::HooksDir) -> Result<Option<PathBuf>, Error> {
+    let shims = Manifest::load(common)?.is_some_and(|manifest| !manifest.hooks.is_empty());
+    let kind = Kind::of(common.path(), hooks_dir);
+    match (kind, kind.needs()) {
+        _ if shims => Ok(None),
+        (_, Some(needs)) => Err(Error::NotByFile(needs)),
+        (Kind::Gitea, None) => Ok(Some(common.path().join("hooks"))),
+        (Kind::Forgejo, None) => Ok(hooks_dir.path.canonicalize().ok()),
+        _ => Ok(None),
+    }
 }
 
 fn uninstall_with(git: &Git, git_dir: &Path, forget: bool) -> Result<Uninstalled, Error> {
     let common = open(git_dir)?;
     let mut hooks = Hooks::lock(common, None)?;
     let config = hooks.config_before();
-    let outcomes = hooks.take_out()?;
+    let mut outcomes = Vec::new();
+    // What serves other repositories as well goes with the account, and not with one of them.
+    if let Ok(place) = git.place(hooks.git_dir())
+        && let Ok(hooks_dir) = git.hooks_dir(hooks.git_dir(), place)
+        && Kind::of(hooks.git_dir(), &hooks_dir) == Kind::Gitea
+    {
+        outcomes = drop_in::take_out(&hooks.git_dir().join("hooks"))?;
+    }
+    outcomes.extend(hooks.take_out()?);
     let identity = if forget { hooks.forget_id(git, config.as_deref())? } else { Identity::Kept };
     Ok(Uninstalled { hooks: outcomes, identity })
 }
@@ -275,6 +399,11 @@ fn uninstall_with(git: &Git, git_dir: &Path, forget: bool) -> Result<Uninstalled
 fn inspect_with(git: &Git, git_dir: &Path) -> Result<Vec<HookState>, Error> {
     let common = open(git_dir)?;
     let place = git.place(common.path())?;
+    if let Ok(hooks_dir) = git.hooks_dir(common.path(), place)
+        && let Some(dir) = drop_in_of(&common, &hooks_dir)?
+    {
+        return drop_in::look(&dir);
+    }
     let fires = match git.hooks_dir(common.path(), place) {
         Ok(hooks_dir) => hooks_dir.path,
         Err(Error::EmptyHooksPath { .. }) => PathBuf::new(),

@@ -64,7 +64,36 @@ pub struct Running {
     pub log_lines_dropped: u64,
     /// How often a part of the daemon failed and was begun again.
     pub begun_again: u64,
+    /// Accounts that link new repositories, by name.
+    #[serde(default)]
+    pub accounts: BTreeMap<String, AccountState>,
 }
+
+/// How an account that links new repositories does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountState {
+    pub repositories: usize,
+    /// Repositories that git is still making.
+    pub being_made: usize,
+    /// Folders that the daemon cannot look into: whether hooks are in there only their owner knows.
+    pub closed: usize,
+    /// Repositories that it cannot cover.
+    pub uncovered: usize,
+    /// Why; for the first of them.
+    pub because: Vec<String>,
+}
+
+impl AccountState {
+    pub fn refuses(&mut self, path: &Path, because: &str) {
+        self.uncovered += 1;
+        if self.because.len() < NAMED {
+            self.because.push(format!("{}: {because}", path.display()));
+        }
+    }
+}
+
+/// The most that are named of what cannot be covered; all are counted.
+const NAMED: usize = 20;
 
 /// How one site does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests are not the product: they read the environment and the clock")]
 
 mod account;
+mod accounts;
 mod cases;
 mod clock;
 mod contract;

@@ -11,7 +11,7 @@ use crate::harness::{Repository, World, success, wait_until, wait_until_or};
 use crate::hook::{calm_world, met, write_script};
 
 /// All there is below a folder: each path with its kind and rights, and its bytes or where it leads.
-fn tree(folder: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+pub fn tree(folder: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.to_owned()];
     while let Some(path) = open.pop() {
@@ -30,14 +30,14 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
 }
 
 #[track_caller]
-fn assert_same(before: &BTreeMap<PathBuf, (u32, Vec<u8>)>, after: &BTreeMap<PathBuf, (u32, Vec<u8>)>) {
+pub fn assert_same(before: &BTreeMap<PathBuf, (u32, Vec<u8>)>, after: &BTreeMap<PathBuf, (u32, Vec<u8>)>) {
     let paths: std::collections::BTreeSet<&PathBuf> = before.keys().chain(after.keys()).collect();
     let changed: Vec<&PathBuf> = paths.into_iter().filter(|path| before.get(*path) != after.get(*path)).collect();
     assert!(changed.is_empty(), "{changed:#?}");
 }
 
 /// Hooks of every kind that somebody may have there: a script, a link to one, one that is switched off.
-fn put_hooks(git_dir: &Path, names: [&str; 3]) {
+pub fn put_hooks(git_dir: &Path, names: [&str; 3]) {
     let hooks = git_dir.join("hooks");
     write_script(&hooks.join(names[0]), "exit 0");
     fs::set_permissions(hooks.join(names[0]), fs::Permissions::from_mode(0o750)).unwrap();

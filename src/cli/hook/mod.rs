@@ -214,6 +214,10 @@ impl Hook {
     }
 
     fn work(&self, stdin: &[u8], first: &OsStr) -> anyhow::Result<Vec<String>> {
+        // Somebody decided that it is not linked; what is pushed meanwhile is found when that changes.
+        if self.config.keeps_out(&self.git_dir) {
+            return Ok(Vec::new());
+        }
         match self.name.as_str() {
             // Git names the refs as they are inside the namespace, where each branch would stand for another one.
             "pre-receive" | "post-receive" if self.environment.namespace.is_some() => {

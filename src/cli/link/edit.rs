@@ -7,6 +7,8 @@ use std::path::Path;
 
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TableLike, Value, value};
 
+use crate::config::Config;
+
 /// The text of a configuration, to be changed.
 pub struct Edit(DocumentMut);
 
@@ -45,6 +47,29 @@ impl Edit {
         Ok(())
     }
 
+    /// Adds an account at the end.
+    pub fn new_account(&mut self, name: &str, root: &Path) -> anyhow::Result<()> {
+        let mut table = Table::new();
+        table["name"] = value(name);
+        table["root"] = value(root.display().to_string());
+        tables(&mut self.0, "account")?.push(table);
+        Ok(())
+    }
+
+    /// The table of the account with this name.
+    pub fn account_called(&mut self, name: &str) -> anyhow::Result<&mut Table> {
+        let accounts = tables(&mut self.0, "account")?;
+        let found = accounts.iter_mut().find(|table| table.get("name").and_then(Item::as_str) == Some(name));
+        found.ok_or_else(|| anyhow::anyhow!("there is no [[account]] called {name}"))
+    }
+
+    /// Takes an account out, with its sections and the comments above it.
+    pub fn remove_account(&mut self, name: &str) -> anyhow::Result<()> {
+        let accounts = tables(&mut self.0, "account")?;
+        accounts.retain(|table| table.get("name").and_then(Item::as_str) != Some(name));
+        Ok(())
+    }
+
     pub fn text(&self) -> String {
         self.0.to_string()
     }
@@ -66,6 +91,29 @@ pub fn set(table: &mut dyn TableLike, key: &str, new: impl Into<Value>) {
 pub fn account_section(site: &mut dyn TableLike) -> anyhow::Result<&mut dyn TableLike> {
     let section = site.entry("account").or_insert_with(|| Item::Table(Table::new()));
     section.as_table_like_mut().ok_or_else(|| anyhow::anyhow!("`account` of a site in the configuration is no section"))
+}
+
+/// Changes a configuration file; one that would not be in order afterwards stays as it is.
+pub fn change(path: &Path, change: impl FnOnce(&mut Edit) -> anyhow::Result<()>) -> anyhow::Result<Config> {
+    let mut edit = Edit::of(&fs::read_to_string(path)?)?;
+    change(&mut edit)?;
+    let config = Config::parse(&edit.text(), path)?;
+    save(path, &edit.text())?;
+    Ok(config)
+}
+
+/// Adds or takes away one string of an array, which is made where there is none and goes when it is empty.
+pub fn set_among(table: &mut dyn TableLike, key: &str, text: &str, wanted: bool) -> anyhow::Result<()> {
+    let item = table.entry(key).or_insert_with(|| value(toml_edit::Array::new()));
+    let array = item.as_array_mut().ok_or_else(|| anyhow::anyhow!("`{key}` in the configuration is no list"))?;
+    array.retain(|one| one.as_str() != Some(text));
+    if wanted {
+        array.push(text);
+    }
+    if array.is_empty() {
+        table.remove(key);
+    }
+    Ok(())
 }
 
 /// Replaces the configuration in one step; hooks of every user read it.

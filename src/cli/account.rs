@@ -1,0 +1,173 @@
+//! `agent account`: a folder of repositories linked to a site, with hooks in all of them.
+//!
+//! What is about to be written is shown first, and asked for. A repository that cannot be covered holds up no other: it is named
+//! with the reason, and the exit status says that somebody should look.
+
+mod add;
+mod remove;
+mod show;
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Context, install};
+use crate::clock;
+use crate::config::{Config, Places};
+use crate::host::{self, Account};
+use crate::text::Untrusted;
+
+#[derive(clap::Subcommand)]
+pub enum Word {
+    /// Link a folder of repositories, and put hooks into all of them
+    Add(add::Arguments),
+    /// Show all accounts
+    List(show::List),
+    /// Show the repositories of an account, and how their hooks are reached
+    Show(show::Show),
+    /// Put hooks into those repositories of an account that have none, and renew old ones
+    Cover(Cover),
+    /// Take all hooks of an account out, and the account out of the configuration
+    Remove(remove::Arguments),
+}
+
+#[derive(clap::Args)]
+pub struct Cover {
+    /// The account; default: all that link new repositories by themselves
+    name: Option<String>,
+    /// Pass over repositories that belong to somebody else
+    #[arg(long)]
+    mine: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(word: Word, context: &Context) -> anyhow::Result<ExitCode> {
+    match word {
+        Word::Add(word) => add::run(&word, context),
+        Word::List(word) => show::list(&word, context),
+        Word::Show(word) => show::one(&word, context),
+        Word::Cover(word) => cover(&word, context),
+        Word::Remove(word) => remove::run(&word, context),
+    }
+}
+
+/// What became of one repository.
+#[derive(Serialize)]
+struct Done {
+    account: String,
+    repository: String,
+    git_dir: String,
+    outcome: Outcome,
+    /// Why it was not covered.
+    because: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    Covered,
+    WasCovered,
+    /// Git is not done with making it; the next time will see.
+    BeingMade,
+    Failed,
+}
+
+/// How long somebody who asks by hand waits for git to finish making a repository.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+fn cover(word: &Cover, context: &Context) -> anyhow::Result<ExitCode> {
+    let (config, places) = context.config()?;
+    let accounts: Vec<&Account> = match &word.name {
+        Some(name) => vec![called(&config, name)?],
+        None => config.account.iter().filter(|account| account.auto_link).collect(),
+    };
+    install::make_spool(&places)?;
+    let mut done = Vec::new();
+    for account in accounts {
+        done.extend(cover_all(&config, account, &places, word.mine)?);
+    }
+    if word.json {
+        super::show::json(&done)?;
+    } else {
+        say(&done);
+    }
+    Ok(code(&done))
+}
+
+fn called<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a Account> {
+    let found = config.account.iter().find(|account| account.name == name);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = config.account.iter().map(|account| account.name.as_str()).collect();
+        anyhow::anyhow!("there is no account called {name}; there are: {}", names.join(", "))
+    })
+}
+
+/// Puts hooks into all repositories of an account; what cannot be done to one is said, and the others go on.
+fn cover_all(config: &Config, account: &Account, places: &Places, mine: bool) -> anyhow::Result<Vec<Done>> {
+    let agent = std::env::current_exe()?;
+    // A server's own configuration is found without being named, also by hooks in an empty environment.
+    let chosen = (!places.shared).then_some(places.config.as_path());
+    let mut below = config.repositories_of(account);
+    if mine {
+        let own = rustix::process::geteuid().as_raw();
+        below.repositories.retain(|git_dir| std::fs::metadata(git_dir).is_ok_and(|meta| meta.uid() == own));
+        below.closed.clear();
+    }
+    let done = |git_dir: &Path, outcome, because| Done {
+        account: account.name.clone(),
+        repository: account.repository_name(git_dir),
+        git_dir: git_dir.display().to_string(),
+        outcome,
+        because,
+    };
+    let mut all = Vec::new();
+    for git_dir in &below.repositories {
+        let (outcome, because) = match host::has_hooks(git_dir) || comes_to_rest(git_dir) {
+            false => (Outcome::BeingMade, Some("git is still making it".to_owned())),
+            true => match host::cover(git_dir, &agent, chosen) {
+                Ok((installed, _)) if installed.is_new() => (Outcome::Covered, None),
+                Ok(_) => (Outcome::WasCovered, None),
+                Err(error) => (Outcome::Failed, Some(host::reason(&error))),
+            },
+        };
+        all.push(done(git_dir, outcome, because));
+    }
+    all.extend(below.closed.into_iter().map(|(folder, because)| done(&folder, Outcome::Failed, Some(because))));
+    Ok(all)
+}
+
+fn comes_to_rest(git_dir: &Path) -> bool {
+    let step = Duration::from_millis(100);
+    (0..PATIENCE.as_millis() / step.as_millis()).any(|_| {
+        let made = host::is_made(git_dir, clock::now());
+        if !made {
+            std::thread::sleep(step);
+        }
+        made
+    })
+}
+
+fn say(done: &[Done]) {
+    let count = |outcome| done.iter().filter(|one| one.outcome == outcome).count();
+    super::show::line(format_args!(
+        "{} repositories got hooks, {} had them already",
+        count(Outcome::Covered),
+        count(Outcome::WasCovered)
+    ));
+    for one in done {
+        if let Some(because) = &one.because {
+            let (path, because) = (Untrusted::text(&one.git_dir), Untrusted::text(because));
+            super::show::line(format_args!("left out {path}: {because}"));
+        }
+    }
+}
+
+/// Something went wrong only where a repository was refused; one that is being made has its turn later.
+fn code(done: &[Done]) -> ExitCode {
+    if done.iter().any(|one| one.outcome == Outcome::Failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,162 @@
+//! Repositories that appear: in an account that links new ones, each gets its hooks.
+//!
+//! A folder that changed is only a reason to look; what is there is found by looking at all of the account. A repository that
+//! git is still making is looked at again a moment later. One that cannot be covered, because the daemon may not write there, is
+//! said in the status and tried again with each scan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::serve::AccountState;
+use crate::{clock, host};
+
+use super::Shared;
+
+/// How long a change of a folder may be the first of several.
+const REST: Duration = Duration::from_millis(100);
+/// When to look again at a repository that is being made.
+const MAKING: Duration = Duration::from_millis(500);
+/// The longest pause between two such looks: a clone may take hours.
+const MAKING_LONG: Duration = Duration::from_secs(10);
+
+/// Folders in which a repository may appear, and what tells that something did.
+struct Watch {
+    watcher: Option<RecommendedWatcher>,
+    folders: BTreeSet<PathBuf>,
+    /// Folders that cannot be watched are said once.
+    said: bool,
+}
+
+/// What a look at all accounts found.
+#[derive(Default)]
+struct Looked {
+    states: BTreeMap<String, AccountState>,
+    folders: BTreeSet<PathBuf>,
+    /// Whether a repository is being made.
+    making: bool,
+    /// Repositories that could not be covered since the last scan, and why.
+    refused: BTreeMap<PathBuf, String>,
+}
+
+pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
+    // Before the program is replaced by a newer one: its path stays, but then it could not be asked for.
+    let agent = std::env::current_exe()?;
+    let (changed, mut changes) = mpsc::channel(1);
+    let mut watch = Watch::new(changed);
+    let mut applied = shared.applied.subscribe();
+    let mut stopped = std::pin::pin!(shared.stopped());
+    let mut refused = BTreeMap::new();
+    let mut making = MAKING;
+    let mut scanned = tokio::time::Instant::now();
+    loop {
+        let config = applied.borrow_and_update().config.clone();
+        let period = Duration::from_secs(60 * u64::from(config.daemon.scan_minutes.unwrap_or(10).max(1)));
+        if scanned.elapsed() >= period {
+            scanned = tokio::time::Instant::now();
+            refused.clear();
+        }
+        let chosen = (!shared.places.shared).then(|| shared.places.config.clone());
+        let agent = agent.clone();
+        let looked = tokio::task::spawn_blocking(move || look(&config, &agent, chosen.as_deref(), refused)).await?;
+        // What appeared in a folder before it was watched is seen by looking once more.
+        let again = watch.set(looked.folders);
+        refused = looked.refused;
+        shared.note(|running| running.accounts = looked.states);
+        let pause = match (again, looked.making) {
+            (true, _) => REST,
+            (false, true) => making,
+            (false, false) => period.saturating_sub(scanned.elapsed()),
+        };
+        making = if looked.making { (making * 2).min(MAKING_LONG) } else { MAKING };
+        tokio::select! {
+            Some(()) = changes.recv() => {
+                making = MAKING;
+                tokio::time::sleep(REST).await;
+                while changes.try_recv().is_ok() {}
+            }
+            changed = applied.changed() => {
+                changed?;
+                refused.clear();
+            }
+            () = tokio::time::sleep(pause) => {}
+            () = &mut stopped => return Ok(()),
+        }
+    }
+}
+
+impl Watch {
+    fn new(changed: mpsc::Sender<()>) -> Watch {
+        let handler = move |event: notify::Result<notify::Event>| {
+            // An error may hide a change.
+            if event.is_err() || event.is_ok_and(|event| !event.kind.is_access()) {
+                let _ = changed.try_send(());
+            }
+        };
+        let watcher = notify::recommended_watcher(handler);
+        if let Err(error) = &watcher {
+            tracing::warn!("new repositories are found by looking every few minutes only: {error}");
+        }
+        Watch { watcher: watcher.ok(), folders: BTreeSet::new(), said: false }
+    }
+
+    /// Watches these folders and no others; tells whether there was one that was not watched before.
+    fn set(&mut self, wanted: BTreeSet<PathBuf>) -> bool {
+        let Some(watcher) = &mut self.watcher else { return false };
+        for gone in self.folders.difference(&wanted) {
+            let _ = watcher.unwatch(gone);
+        }
+        let mut watched: BTreeSet<PathBuf> = self.folders.intersection(&wanted).cloned().collect();
+        let before = watched.len();
+        for new in wanted {
+            if watched.contains(&new) {
+                continue;
+            }
+            match watcher.watch(&new, RecursiveMode::NonRecursive) {
+                Ok(()) => drop(watched.insert(new)),
+                Err(error) if !self.said => {
+                    self.said = true;
+                    tracing::warn!("what appears in {} is found every few minutes only: {error}", new.display());
+                }
+                Err(_) => {}
+            }
+        }
+        let new = watched.len() > before;
+        self.folders = watched;
+        new
+    }
+}
+
+/// Puts hooks into the repositories that have none, but for those that `refused` them since the last scan.
+fn look(config: &Config, agent: &Path, chosen: Option<&Path>, mut refused: BTreeMap<PathBuf, String>) -> Looked {
+    let mut looked = Looked::default();
+    for account in config.account.iter().filter(|account| account.auto_link) {
+        let below = config.repositories_of(account);
+        let mut state = AccountState { repositories: below.repositories.len(), ..AccountState::default() };
+        for git_dir in below.repositories.into_iter().filter(|git_dir| !host::has_hooks(git_dir)) {
+            if let Some(because) = refused.get(&git_dir) {
+                state.refuses(&git_dir, because);
+            } else if !host::is_made(&git_dir, clock::now()) {
+                looked.making = true;
+                state.being_made += 1;
+            } else if let Err(error) = host::cover(&git_dir, agent, chosen) {
+                let because = host::reason(&error);
+                tracing::warn!("no hooks in {}: {because}", git_dir.display());
+                state.refuses(&git_dir, &because);
+                refused.insert(git_dir, because);
+            } else {
+                tracing::info!("put hooks into {}, which is new in account {}", git_dir.display(), account.name);
+            }
+        }
+        state.closed = below.closed.len();
+        looked.folders.extend(below.folders);
+        looked.states.insert(account.name.clone(), state);
+    }
+    looked.refused = refused;
+    looked
+}
