@@ -7,8 +7,9 @@ mod add;
 mod remove;
 mod show;
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -89,7 +90,8 @@ fn cover(word: &Cover, context: &Context) -> anyhow::Result<ExitCode> {
     install::make_spool(&places)?;
     let mut done = Vec::new();
     for account in accounts {
-        done.extend(cover_all(&config, account, &places, word.mine)?);
+        let had = hooked(&config, account);
+        done.extend(cover_all(&config, account, &places, &had, word.mine)?);
     }
     if word.json {
         super::show::json(&done)?;
@@ -107,8 +109,22 @@ fn called<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a Account> {
     })
 }
 
+/// The repositories of an account that have hooks of ours.
+fn hooked(config: &Config, account: &Account) -> BTreeSet<PathBuf> {
+    let all = config.repositories_of(account).repositories.into_iter();
+    all.filter(|git_dir| host::has_hooks(git_dir)).collect()
+}
+
 /// Puts hooks into all repositories of an account; what cannot be done to one is said, and the others go on.
-fn cover_all(config: &Config, account: &Account, places: &Places, mine: bool) -> anyhow::Result<Vec<Done>> {
+///
+/// `had` are those that had some when the word was said: the daemon may be quicker with the others.
+fn cover_all(
+    config: &Config,
+    account: &Account,
+    places: &Places,
+    had: &BTreeSet<PathBuf>,
+    mine: bool,
+) -> anyhow::Result<Vec<Done>> {
     let agent = std::env::current_exe()?;
     // A server's own configuration is found without being named, also by hooks in an empty environment.
     let chosen = (!places.shared).then_some(places.config.as_path());
@@ -130,7 +146,7 @@ fn cover_all(config: &Config, account: &Account, places: &Places, mine: bool) ->
         let (outcome, because) = match host::has_hooks(git_dir) || comes_to_rest(git_dir) {
             false => (Outcome::BeingMade, Some("git is still making it".to_owned())),
             true => match host::cover(git_dir, &agent, chosen) {
-                Ok((installed, _)) if installed.is_new() => (Outcome::Covered, None),
+                Ok(_) if !had.contains(git_dir) => (Outcome::Covered, None),
                 Ok(_) => (Outcome::WasCovered, None),
                 Err(error) => (Outcome::Failed, Some(host::reason(&error))),
             },

@@ -199,13 +199,6 @@ pub(crate) enum Error {
     Io { path: PathBuf, source: std::io::Error },
 }
 
-impl Installed {
-    /// Whether there was a hook to put in.
-    pub(crate) fn is_new(&self) -> bool {
-        self.hooks.iter().any(|hook| hook.state == HookChange::Put)
-    }
-}
-
 /// An error with its causes, on one line.
 pub(crate) fn reason(error: &Error) -> String {
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());

@@ -17,6 +17,7 @@ mod executor;
 mod gone;
 mod harness;
 mod hook;
+mod hosts;
 mod hostile;
 mod jira;
 mod linked;

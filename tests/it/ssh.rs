@@ -6,6 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
+use crate::accounts::wait_for_link;
+use crate::direct::has;
 use crate::harness::{Process, Repository, World, success, wait_until};
 use crate::hook::{a_minute_later, calm_world, halt_push, is_root, skipped};
 use crate::smart::{self, counts, wait_for};
@@ -60,15 +62,19 @@ impl Server {
         format!("ssh://{}@127.0.0.1:{}{}", self.user, self.port, repository.path.display())
     }
 
+    /// The command by which git comes in with the world's key.
+    fn ssh(&self, world: &World) -> String {
+        let folder = world.folder.display();
+        format!(
+            "ssh -F none -i {folder}/person -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=no \
+             -o UserKnownHostsFile={folder}/known_hosts -o LogLevel=ERROR"
+        )
+    }
+
     /// A clone whose git speaks to the server with the world's key.
     fn clone_of<'w>(&self, world: &'w World, repository: &Repository<'_>) -> Repository<'w> {
         let clone = world.clone_of(repository, "work");
-        let folder = world.folder.display();
-        let ssh = format!(
-            "ssh -F none -i {folder}/person -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=no \
-             -o UserKnownHostsFile={folder}/known_hosts -o LogLevel=ERROR"
-        );
-        clone.git(&["config", "core.sshCommand", &ssh]);
+        clone.git(&["config", "core.sshCommand", &self.ssh(world)]);
         clone.git(&["remote", "set-url", "origin", &self.address(repository)]);
         clone
     }
@@ -112,6 +118,71 @@ fn f01_h01_a_connection_cut_in_the_middle_of_a_push_loses_nothing() {
     wait_until("the ref has moved", || repository.git(&["rev-parse", "main"]) == second);
     let Some(_daemon) = a_minute_later(&world, daemon) else { return };
     world.wait_for_owed("commit", &[&first, &second]);
+}
+
+/// gitolite as Debian has it, with a home of its own, behind the server's door for `ann`; nothing where it cannot be had.
+fn gitolite(world: &World) -> Option<Server> {
+    if !has("gitolite") {
+        return None;
+    }
+    let server = Server::start(world)?;
+    let home = world.folder.join("gl");
+    fs::create_dir(&home).unwrap();
+    fs::copy(world.folder.join("person.pub"), world.folder.join("ann.pub")).unwrap();
+    success(world.command("gitolite").args(["setup", "-pk", "ann.pub"]).env("HOME", &home));
+    // The server's user has another home, so the door says which one gitolite lives in.
+    let keys = fs::read_to_string(home.join(".ssh/authorized_keys")).unwrap();
+    let environment = format!("env HOME={} GIT_JIRA_AGENT_CONFIG={}", home.display(), world.config().display());
+    let keys = keys.replace("command=\"", &format!("command=\"{environment} "));
+    fs::write(world.folder.join("person.pub"), keys).unwrap();
+    fs::set_permissions(&world.folder, fs::Permissions::from_mode(0o755)).unwrap();
+    Some(server)
+}
+
+#[test]
+fn b4_t10_gitolites_repositories_are_linked_and_those_it_makes_too() {
+    let world = calm_world();
+    let Some(server) = gitolite(&world) else { return };
+    let _daemon = world.daemon();
+    let root = world.folder.join("gl/repositories");
+    let update = fs::read_link(root.join("testing.git/hooks/update")).unwrap();
+    let said = world.agent_says(&["account", "add", "gl", "--root", root.to_str().unwrap(), "--yes"]);
+    assert!(said.contains("2 of kind gitolite") && said.contains("2 repositories got hooks"), "{said}");
+    let clone = |name: &str| {
+        let path = world.folder.join("clones").join(name);
+        let git = |words: &[&str]| success(world.command("git").current_dir(&world.folder).args(words));
+        git(&["init", "--quiet", "--initial-branch=main", path.to_str().unwrap()]);
+        let clone = Repository { world: &world, path };
+        clone.git(&["config", "core.sshCommand", &server.ssh(&world)]);
+        let address = format!("ssh://{}@127.0.0.1:{}/{name}", server.user, server.port);
+        clone.git(&["remote", "add", "origin", &address]);
+        clone
+    };
+    let testing = clone("testing");
+    testing.commit("ABC-1 begin");
+    let answer = testing.push(&["origin", "HEAD:main"]);
+    assert!(answer.contains("ABC-1  "), "{answer}");
+    wait_for_link(&world, "ABC-1");
+
+    let admin = clone("gitolite-admin");
+    admin.git(&["pull", "--quiet", "origin", "HEAD"]);
+    let conf = admin.path.join("conf/gitolite.conf");
+    let text = fs::read_to_string(&conf).unwrap();
+    fs::write(conf, format!("{text}\nrepo team/fresh\n    RW+ = @all\n")).unwrap();
+    admin.commit("a new one");
+    admin.push(&["origin", "HEAD:master", "HEAD:main"]);
+    let made = root.join("team/fresh.git");
+    wait_until("it is covered", || made.join("agent/hooks.json").exists());
+    let fresh = clone("team/fresh");
+    fresh.commit("ABC-2 begin");
+    let answer = fresh.push(&["origin", "HEAD:main"]);
+    assert!(answer.contains("ABC-2  "), "{answer}");
+    wait_for_link(&world, "ABC-2");
+    // What gitolite puts there is its own, before and after.
+    success(world.command("gitolite").args(["setup", "--hooks-only"]).env("HOME", world.folder.join("gl")));
+    assert_eq!(fs::read_link(root.join("testing.git/hooks/update")).unwrap(), update);
+    testing.commit("ABC-3 go on");
+    assert!(testing.push(&["origin", "HEAD:main"]).contains("ABC-3  "));
 }
 
 /// The account is everybody's, and who came is known by their key alone.

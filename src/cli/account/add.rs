@@ -107,13 +107,14 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
             return Ok(ExitCode::FAILURE);
         }
     }
+    let had = super::hooked(&config, super::called(&config, &name)?);
     install::make_spool(&places)?;
     if text != before {
         edit::save(&path, &text)?;
         // A daemon that runs notices it by itself, but the first push may be quicker.
         let _ = admin::post::<bool>(&places, "/reload", &());
     }
-    found.done = cover_all(&config, super::called(&config, &name)?, &places, false)?;
+    found.done = cover_all(&config, super::called(&config, &name)?, &places, &had, false)?;
     if arguments.json {
         show::json(&found)?;
     } else {
