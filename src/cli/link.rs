@@ -419,10 +419,12 @@ fn said(site: &Site<'_>, config: &Config, path: &Path, root: Option<&Path>) {
     }
     match root {
         Some(root) => show::line(format_args!(
-            "repositories below {} belong to it; `agent install REPOSITORY` puts the hooks in",
+            "repositories below {0} belong to it; `agent account add --root {0}` puts the hooks in",
             root.display()
         )),
-        None if site.is_new => show::line("next: `agent install REPOSITORY` puts the hooks into a repository"),
+        None if site.is_new => show::line(
+            "next: `agent account add --root FOLDER` puts hooks into all repositories of a folder, `agent install` into one",
+        ),
         None => {}
     }
     let start = if path == Path::new(SYSTEM) {

@@ -287,6 +287,8 @@ pub(crate) fn uninstall_shared(hooks: &Path) -> Result<Vec<(PathBuf, Outcome)>, 
 /// What its refs are now is known from then on: only what moves later is news.
 pub(crate) fn cover(git_dir: &Path, agent: &Path, config: Option<&Path>) -> Result<(Installed, String), Error> {
     let installed = install(git_dir, agent)?;
+    // The daemon and a person may be here at once, and only one of them can write the repository's config.
+    let _lock = Dir::open(&installed.git_dir)?.lock()?;
     let repository = git::Repository::open(&installed.git_dir)?;
     let id = match repository.id() {
         Some(id) => id.to_owned(),

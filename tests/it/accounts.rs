@@ -198,6 +198,27 @@ fn t10_a_repository_that_appears_gets_its_hooks_within_two_seconds() {
 }
 
 #[test]
+fn t9_the_daemon_and_people_who_cover_at_once_do_not_get_in_each_others_way() {
+    let world = World::new();
+    for number in 0..6 {
+        bare(&world, &format!("r{number}.git"));
+    }
+    let _daemon = world.daemon();
+    world.agent_says(&["account", "add", "--root", "srv", "--yes"]);
+    world.agent_says(&["account", "remove", "srv", "--forget", "--yes"]);
+    world.agent_says(&["account", "add", "--root", "srv", "--yes"]);
+    let mut again: Vec<_> = (0..3).map(|_| world.agent(&["account", "cover", "srv"]).spawn().unwrap()).collect();
+    assert!(again.iter_mut().all(|cover| cover.wait().unwrap().success()));
+    let ids: std::collections::BTreeSet<String> = (0..6)
+        .map(|number| {
+            let path = world.folder.join(format!("srv/r{number}.git"));
+            success(world.command("git").current_dir(path).args(["config", "--get-all", "agent.repoid"]))
+        })
+        .collect();
+    assert!(ids.len() == 6 && ids.iter().all(|id| id.trim().lines().count() == 1), "{ids:?}");
+}
+
+#[test]
 fn t10_what_the_daemon_cannot_cover_is_said_with_the_cure() {
     let world = World::new();
     let odd = bare(&world, "odd.git");

@@ -50,7 +50,8 @@ fn b5_gitea_is_given_a_file_beside_its_own_and_keeps_what_it_writes() {
     wait_for_link(&world, "ABC-1");
     assert!(!push(&world.clone_of(&wiki, "b"), "ABC-2 a page").contains("ABC-2  "));
     let new = gitea(&world, "ann/new.git");
-    wait_until("it is covered", || new.path.join("hooks/post-receive.d/zz-agent").exists());
+    wait_until("it is covered", || new.path.join("agent/told").exists());
+    assert!(new.path.join("hooks/post-receive.d/zz-agent").exists());
     fs::remove_dir_all(&new.path).unwrap();
     let answer = push(&world.clone_of(&tool, "c"), "ABC-3 once");
     assert_eq!(answer.matches("queued for Jira").count(), 1, "{answer}");
