@@ -2,9 +2,12 @@
 //!
 //! A folder that changed is only a reason to look; what is there is found by looking at all of the account. A repository that
 //! git is still making is looked at again a moment later. One that cannot be covered, because the daemon may not write there, is
-//! said in the status and tried again with each scan.
+//! said in the status and tried again with each scan. A repository that has its hooks and that we have never heard of is met:
+//! where its refs are is noted, and its history told as its account wants it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +16,12 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
+use crate::git::Repository;
+use crate::queue::RepositoryRow;
 use crate::serve::AccountState;
 use crate::{clock, host};
 
-use super::Shared;
+use super::{Shared, upkeep};
 
 /// How long a change of a folder may be the first of several.
 const REST: Duration = Duration::from_millis(100);
@@ -42,6 +47,14 @@ struct Looked {
     making: bool,
     /// Repositories that could not be covered since the last scan, and why.
     refused: BTreeMap<PathBuf, String>,
+    /// Those that have hooks.
+    covered: Vec<PathBuf>,
+}
+
+/// Repositories that we have heard of.
+struct Known {
+    ids: BTreeSet<String>,
+    git_dirs: BTreeSet<PathBuf>,
 }
 
 pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
@@ -52,6 +65,7 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
     let mut applied = shared.applied.subscribe();
     let mut stopped = std::pin::pin!(shared.stopped());
     let mut refused = BTreeMap::new();
+    let mut known = Known::of(shared.queue.repositories().await?);
     let mut making = MAKING;
     let mut scanned = tokio::time::Instant::now();
     loop {
@@ -68,6 +82,9 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
         let again = watch.set(looked.folders);
         refused = looked.refused;
         shared.note(|running| running.accounts = looked.states);
+        for git_dir in looked.covered {
+            known.meet(&shared, git_dir).await?;
+        }
         let pause = match (again, looked.making) {
             (true, _) => REST,
             (false, true) => making,
@@ -87,6 +104,25 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
             () = tokio::time::sleep(pause) => {}
             () = &mut stopped => return Ok(()),
         }
+    }
+}
+
+impl Known {
+    fn of(rows: Vec<RepositoryRow>) -> Known {
+        let (ids, git_dirs) = rows.into_iter().map(|row| (row.id, PathBuf::from(OsString::from_vec(row.git_dir)))).unzip();
+        Known { ids, git_dirs }
+    }
+
+    /// Meets a repository that we have not heard of; of one that moved we have, under its id.
+    async fn meet(&mut self, shared: &Arc<Shared>, git_dir: PathBuf) -> anyhow::Result<()> {
+        if !self.git_dirs.insert(git_dir.clone()) {
+            return Ok(());
+        }
+        let path = git_dir.clone();
+        let id = tokio::task::spawn_blocking(move || Repository::open(&path).ok()?.id().map(str::to_owned)).await?;
+        let Some(id) = id.filter(|id| self.ids.insert(id.clone())) else { return Ok(()) };
+        let row = RepositoryRow { id, git_dir: git_dir.into_os_string().into_vec(), ..RepositoryRow::default() };
+        Ok(upkeep::compare(shared, row).await?)
     }
 }
 
@@ -138,8 +174,10 @@ fn look(config: &Config, agent: &Path, chosen: Option<&Path>, mut refused: BTree
     for account in config.account.iter().filter(|account| account.auto_link) {
         let below = config.repositories_of(account);
         let mut state = AccountState { repositories: below.repositories.len(), ..AccountState::default() };
-        for git_dir in below.repositories.into_iter().filter(|git_dir| !host::has_hooks(git_dir)) {
-            if let Some(because) = refused.get(&git_dir) {
+        for git_dir in below.repositories {
+            if host::has_hooks(&git_dir) {
+                looked.covered.push(git_dir);
+            } else if let Some(because) = refused.get(&git_dir) {
                 state.refuses(&git_dir, because);
             } else if !host::is_made(&git_dir, clock::now()) {
                 looked.making = true;
@@ -151,6 +189,7 @@ fn look(config: &Config, agent: &Path, chosen: Option<&Path>, mut refused: BTree
                 refused.insert(git_dir, because);
             } else {
                 tracing::info!("put hooks into {}, which is new in account {}", git_dir.display(), account.name);
+                looked.covered.push(git_dir);
             }
         }
         state.closed = below.closed.len();

@@ -198,6 +198,29 @@ fn t10_a_repository_that_appears_gets_its_hooks_within_two_seconds() {
 }
 
 #[test]
+fn t12_h1_an_account_tells_the_history_of_its_repositories_by_itself_today_and_tomorrow() {
+    let world = World::new();
+    let _daemon = world.daemon();
+    let make = |name: &str, key: &str| {
+        let work = world.folder.join("clones").join(name);
+        success(world.command("git").args(["init", "--quiet", "--initial-branch=main"]).arg(&work));
+        let work = Repository { world: &world, path: work };
+        work.commit(&format!("{key} long ago"));
+        work.commit(&format!("{key} #comment nobody says this again"));
+        let bare = world.folder.join("more").join(format!("{name}.git"));
+        success(world.command("git").args(["clone", "--quiet", "--bare"]).arg(&work.path).arg(bare));
+    };
+    std::fs::create_dir(world.folder.join("more")).unwrap();
+    make("old", "ABC-1");
+    let root = world.folder.join("more");
+    world.agent_says(&["account", "add", "more", "--root", root.to_str().unwrap(), "--site", "jira", "--yes"]);
+    world.wait_for_jira(2, 0);
+    make("new", "ABC-2");
+    world.wait_for_jira(4, 0);
+    assert!(world.sandbox.state()["triggers"].as_array().unwrap().is_empty(), "history orders nothing");
+}
+
+#[test]
 fn t9_the_daemon_and_people_who_cover_at_once_do_not_get_in_each_others_way() {
     let world = World::new();
     for number in 0..6 {

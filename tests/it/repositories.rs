@@ -458,11 +458,11 @@ fn f67_a_repository_that_moves_keeps_its_identity_and_one_made_anew_in_its_place
     other.push(&["origin", "HEAD:main"]);
     world.wait_for_owed("commit", &[&first, &second]);
     assert_ne!(identity(&world, &first), identity(&world, &second));
-    // The comparison of refs does not take the one for the other.
+    // The comparison of refs does not take the one for the other, and follows the one that moved.
     let _daemon = world.restarted(daemon);
     wait_until_or(
-        "it is told",
-        || world.status()["repositories"].to_string().contains("another repository is at"),
+        "it is followed",
+        || world.status()["repositories"].to_string().contains("moved.git"),
         || world.status().to_string(),
     );
     world.wait_for_jira(2, 1);

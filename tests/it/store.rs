@@ -468,7 +468,7 @@ fn f27_a_backlog_is_taken_up_at_once_and_in_little_memory() {
     store.execute_batch(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
          INSERT INTO entity SELECT site_id, repo_id, kind, printf('%040x', i), class, event_id, 1 + i,
-           iif(i % 2, 'settled', 'ready'), ready_at, 0, 0, added_at, iif(i % 2, settled_at, NULL), issue_keys, body, body_hash || i, NULL, '', NULL
+           iif(i % 2, 'settled', 'ready'), ready_at, 0, 0, added_at, iif(i % 2, settled_at, NULL), issue_keys, body, body_hash || i, NULL, '', NULL, 0
          FROM n, (SELECT * FROM entity LIMIT 1);
          UPDATE lane SET ready_at = 1;",
     ).unwrap();
