@@ -213,6 +213,12 @@ fn repository(path: &Path, config: &Config) -> Vec<Finding> {
     findings
 }
 
+/// What keeps a hook from firing, and the cure, in one line.
+pub fn hindrance(hook: &host::HookState, git_dir: &Path) -> Option<String> {
+    let found = hook_finding(hook, git_dir);
+    (!found.good).then(|| [Some(found.what), found.cure].into_iter().flatten().collect::<Vec<_>>().join("; "))
+}
+
 fn hook_finding(hook: &host::HookState, git_dir: &Path) -> Finding {
     let install = format!("agent install {}", git_dir.display());
     let name = hook.name;

@@ -18,6 +18,7 @@ mod link;
 mod login;
 mod parse;
 mod queue;
+mod repo;
 mod sandbox;
 mod show;
 mod status;
@@ -64,6 +65,9 @@ enum Word {
     Account(Box<account::Word>),
     /// Put hooks into a repository
     Install(install::Install),
+    /// Create, import, list, rename, move and remove repositories of the accounts
+    #[command(subcommand)]
+    Repo(repo::Word),
     /// Take away the hooks that install put, and nothing else
     Uninstall(install::Uninstall),
     /// Lay Jira beside Git, and tell it the difference with --repair
@@ -148,6 +152,7 @@ pub fn main() -> ExitCode {
         Word::Logout(word) => login::logout(word, &context),
         Word::Account(word) => account::run(*word, &context),
         Word::Install(word) => install::install(word, &context),
+        Word::Repo(word) => repo::run(word, &context),
         Word::Uninstall(word) => install::uninstall(word, &context),
         Word::Verify(word) => verify::run(word, &context),
         Word::Forget(word) => forget::run(&word, &context),

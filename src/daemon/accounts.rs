@@ -109,7 +109,8 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
 
 impl Known {
     fn of(rows: Vec<RepositoryRow>) -> Known {
-        let (ids, git_dirs) = rows.into_iter().map(|row| (row.id, PathBuf::from(OsString::from_vec(row.git_dir)))).unzip();
+        let (ids, git_dirs) =
+            rows.into_iter().map(|row| (row.id, PathBuf::from(OsString::from_vec(row.git_dir)))).unzip();
         Known { ids, git_dirs }
     }
 

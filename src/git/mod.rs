@@ -2,13 +2,15 @@
 //!
 //! A hook opens the repository it runs in, reads its [`updates`], asks [`Told`] what Jira has heard of already, walks
 //! the rest, and is gone; the daemon does the same without a deadline. Everything here is synchronous, writes nothing
-//! into a repository except the small file of [`Told`] and its id, and never fetches what is not there.
+//! into a repository except the small file of [`Told`], its id and a HEAD that led nowhere, and never fetches what is not
+//! there. Only [`New`], a repository that nobody knows yet, is filled.
 //!
 //! Objects are read from the object database alone, so neither a repository's configuration nor its attributes,
 //! hooks, replacements or grafts have a say, and a reftable repository is read like any other. Refs are libgit2's, or,
 //! where it cannot read them yet, those of the `git` command. No other folder names either.
 
 mod command;
+mod create;
 mod delta;
 mod files;
 mod history;
@@ -19,6 +21,7 @@ mod signed;
 mod told;
 mod updates;
 
+pub use create::{Author, New};
 pub use files::{Change, File, Files, Helper};
 pub use history::{Budget, Commit, Ident, Walk};
 pub use signed::Signed;

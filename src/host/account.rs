@@ -32,6 +32,10 @@ pub struct Account {
     /// Where people look at its repositories in a browser. Default: nowhere.
     #[serde(default)]
     pub web: Web,
+    /// The address that one of its repositories is cloned from, such as `ssh://git@git.example.org/{repository}.git`.
+    /// Default: `user@host:/path`.
+    #[serde(default)]
+    pub clone: Option<String>,
     /// Users, by name or number, who may hand over events although the daemon cannot see that they
     /// may write to the repository. Default: none.
     #[serde(default)]
@@ -135,7 +139,18 @@ impl Account {
         different.is_none_or(|one| one.smart_commits)
     }
 
+    /// The address that a repository is cloned from, where the account says so.
+    pub fn clone_url(&self, git_dir: &Path) -> Option<String> {
+        Some(self.clone.as_deref()?.replace("{repository}", &self.repository_name(git_dir)))
+    }
+
     pub fn check(&self) -> Result<(), String> {
+        if self.clone.as_deref().is_some_and(|template| !template.contains("{repository}")) {
+            return Err(format!(
+                "account {}: clone needs {{repository}} where the repository's name is to stand",
+                self.name
+            ));
+        }
         self.smart.check().map_err(|because| format!("account {}: smart: {because}", self.name))?;
         if self.web.is_half() {
             return Err(format!("account {}: web.host and web.url need each other", self.name));

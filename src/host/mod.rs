@@ -17,10 +17,12 @@
 
 mod account;
 mod below;
+pub(crate) mod create;
 mod dir;
 mod drop_in;
 mod hooks;
 mod kind;
+pub(crate) mod list;
 mod manifest;
 mod place;
 mod shim;
@@ -404,7 +406,11 @@ fn inspect_with(git: &Git, git_dir: &Path) -> Result<Vec<HookState>, Error> {
         Err(Error::EmptyHooksPath { .. }) => PathBuf::new(),
         Err(error) => return Err(error),
     };
-    let manifest = Manifest::load(&common)?;
+    inspect_at(&common, place, fires)
+}
+
+fn inspect_at(common: &Dir, place: Place, fires: PathBuf) -> Result<Vec<HookState>, Error> {
+    let manifest = Manifest::load(common)?;
     let here = match &manifest {
         Some(manifest) => common.path().join(&manifest.hooks_dir),
         None => fires.canonicalize().unwrap_or_else(|_| common.path().join("hooks")),

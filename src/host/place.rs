@@ -85,6 +85,17 @@ impl Git {
         Ok(HooksDir { path: self.start_of_hooks(git_dir, place)?.join(value), scope: Some(scope) })
     }
 
+    /// Tells whether the configuration of the machine or of the person may say where hooks of repositories are.
+    pub(super) fn hooks_may_be_elsewhere(&self) -> Result<bool, Error> {
+        let question = r"^(core\.hookspath|include\.|includeif\.)";
+        let told = self.ask(Path::new("/"), Path::new("/"), &["config", "--get-regexp", question])?;
+        match told.status {
+            0 => Ok(true),
+            1 => Ok(false),
+            _ => Err(told.into_error("config --get-regexp")),
+        }
+    }
+
     /// Tells which of the group's and the others' write bits `core.sharedRepository` means to be there.
     pub(super) fn shared_bits(&self, git_dir: &Path) -> Result<u32, Error> {
         let value = self.get(git_dir, &["core.sharedRepository"])?.unwrap_or_default();

@@ -14,6 +14,11 @@ fn a_sysadmin_links_a_folder_of_repositories() {
 }
 
 #[test]
+fn t17_t19_a_sysadmin_creates_a_repository_and_pushes_to_it() {
+    tell("create.story");
+}
+
+#[test]
 fn a_developer_uses_the_agent_in_a_clone() {
     tell("clone.story");
 }

@@ -27,6 +27,7 @@ mod operations;
 mod platform;
 mod process;
 mod push;
+mod repo;
 mod repositories;
 mod rewritten;
 mod signed;

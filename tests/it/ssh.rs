@@ -185,6 +185,63 @@ fn b4_t10_gitolites_repositories_are_linked_and_those_it_makes_too() {
     assert!(testing.push(&["origin", "HEAD:main"]).contains("ABC-3  "));
 }
 
+/// From nothing, with files that no Git knew, and with a history whose branch is `master`.
+#[test]
+fn t19_t20_t21_the_three_ways_to_begin_end_in_jira() {
+    let world = calm_world();
+    let Some(server) = Server::start(&world) else { return };
+    fs::set_permissions(&world.folder, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(world.folder.join("home/.gitconfig"), "[init]\ndefaultBranch = master\n").unwrap();
+    let config = fs::read_to_string(world.config()).unwrap();
+    let root = world.folder.join("repositories");
+    let clone = format!("ssh://{}@127.0.0.1:{}{}/{{repository}}.git", server.user, server.port, root.display());
+    fs::write(world.config(), format!("{config}clone = \"{clone}\"\n")).unwrap();
+    let _daemon = world.daemon();
+    let create = |name: &str| {
+        let chosen = world.config();
+        let said = world.agent_says(&["--config", chosen.to_str().unwrap(), "repo", "create", name, "--json"]);
+        let made: serde_json::Value = serde_json::from_str(&said).unwrap();
+        made["clone"].as_str().unwrap().to_owned()
+    };
+    let folder = |name: &str| Repository { world: &world, path: world.folder.join("clones").join(name) };
+    let git = |name: &str, arguments: &[&str]| {
+        let mut git = folder(name).command(arguments);
+        success(git.env("GIT_SSH_COMMAND", server.ssh(&world)))
+    };
+    let new = |name: &str| fs::create_dir(folder(name).path).unwrap();
+
+    let url = create("Scratch");
+    git("", &["clone", "--quiet", &url]);
+    let first = folder("scratch").commit("ABC-1 begin");
+    git("scratch", &["push", "--quiet", "origin", "HEAD:main"]);
+    world.wait_for_owed("commit", &[&first]);
+
+    let url = create("Files");
+    new("files");
+    fs::write(folder("files").path.join("old"), "nobody kept its history\n").unwrap();
+    git("files", &["init", "--quiet", "--initial-branch=main"]);
+    let second = folder("files").commit("ABC-2 begin");
+    git("files", &["remote", "add", "origin", &url]);
+    git("files", &["push", "--quiet", "--set-upstream", "origin", "main"]);
+    world.wait_for_owed("commit", &[&first, &second]);
+
+    let url = create("History");
+    new("history");
+    git("history", &["init", "--quiet", "--initial-branch=master"]);
+    let third = folder("history").commit("ABC-3 long ago");
+    git("history", &["branch", "ABC-4-side"]);
+    git("history", &["tag", "v1"]);
+    git("history", &["remote", "add", "origin", &url]);
+    git("history", &["push", "--quiet", "--set-upstream", "origin", "--all"]);
+    git("history", &["push", "--quiet", "origin", "--tags"]);
+    world.wait_for_owed("commit", &[&first, &second, &third]);
+    world.wait_for_jira(3, 1);
+
+    git("", &["clone", "--quiet", &url, "again"]);
+    assert_eq!(folder("again").git(&["log", "-1", "--format=%H"]), third);
+    assert_eq!(folder("again").git(&["symbolic-ref", "--short", "HEAD"]), "master");
+}
+
 /// The account is everybody's, and who came is known by their key alone.
 #[test]
 fn g4_a_push_through_a_shared_account_counts_for_whose_key_it_came_with() {

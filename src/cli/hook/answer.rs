@@ -22,7 +22,7 @@ pub struct Answer<'a> {
 }
 
 /// The most lines a push is answered with.
-const LINES: usize = 10;
+pub const LINES: usize = 10;
 /// How many of them may be news: five outcomes, and how many there are more.
 const NEWS: usize = 6;
 

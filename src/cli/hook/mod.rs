@@ -33,6 +33,7 @@ use crate::intake::{self, HandedOver, Outcome, Reply};
 use crate::parse::Rules;
 use crate::send::{self, Executor};
 use crate::sync::Orders;
+use crate::text::Untrusted;
 use crate::{clock, host, people};
 
 use answer::Answer;
@@ -258,7 +259,16 @@ impl Hook {
         let told = Told::of(&self.repository);
         let known = told.known(updates);
         let budget = Budget { commits: self.config.hook.commits, until: Some(self.until()) };
-        self.hand_over(updates, &known, budget, || drop(told.append(updates)))
+        let lines = self.hand_over(updates, &known, budget, || drop(told.append(updates)));
+        let mended = self.mend_head(updates);
+        lines.map(|lines| lines.into_iter().chain(mended).take(answer::LINES).collect())
+    }
+
+    /// Lets a HEAD that leads nowhere name a branch that was just made, so that the next clone is not empty.
+    fn mend_head(&self, updates: &[Update]) -> Option<String> {
+        let born = |update: &Update| update.name.is_branch() && update.old.is_none() && update.new.is_some();
+        let branch = updates.iter().any(born).then(|| self.repository.mend_head().ok().flatten()).flatten()?;
+        Some(format!("jira: clones begin on {} from now on; HEAD led nowhere", Untrusted(branch.short())))
     }
 
     /// Hands an event over; `then` is for when it is on disk.
