@@ -6,7 +6,7 @@
 
 use minicbor::{Decode, Encode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::event::Seen;
@@ -20,7 +20,7 @@ use crate::text::{cut, hex};
 /// Templates with `{repository}` (the path below the account's root, without `.git`), `{commit}`,
 /// `{branch}` and `{path}`. Without a template the link leads to the issue itself, because Jira
 /// demands one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Web {
     /// The program that shows them: its way of making addresses below `url` stands for each template that is not given.
@@ -63,7 +63,7 @@ pub struct Face {
 }
 
 /// All that is needed to make links for one repository.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Home {
     /// The path below the account's root, without `.git`.
     pub name: String,
@@ -262,6 +262,17 @@ pub fn branch(name: &RefName, last: &Commit, keys: &[IssueKey], home: &Home) -> 
         create_pull_request: page(&home.web.create_pull_request),
     };
     Some(entity(EntityKind::Branch, branch_id(name.short()), keys, Told { face: home.face(), body }))
+}
+
+/// A commit or a branch as it is to be told once its repository has another name; nothing for what is gone.
+pub fn renamed(told: Told, keys: &[IssueKey], home: &Home) -> Option<NewEntity> {
+    match told.body {
+        Body::Commit { seen, .. } => commit(&seen, keys, home),
+        Body::Branch { name, last, .. } => {
+            branch(&RefName::new([b"refs/heads/", &name[..]].concat()), &last, keys, home)
+        }
+        Body::Gone => None,
+    }
 }
 
 /// The end of a branch, owed where Jira has been told of it or where its name names an issue.

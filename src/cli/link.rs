@@ -18,7 +18,7 @@ use crate::clock;
 use crate::config::{Config, SYSTEM};
 use crate::send::{self, Executor, Introduced, Jira, Kind, Obstacle, Platform, Reach};
 use crate::text::Untrusted;
-use ask::Ask;
+pub use ask::Ask;
 use edit::{Edit, account_section, set};
 use secret::{Given, Secret, Service};
 

@@ -45,6 +45,12 @@ pub(crate) struct Created {
     pub(crate) id: String,
 }
 
+/// A repository out of reach, under a hidden name, that is to be deleted.
+pub(crate) struct Gone {
+    hidden: PathBuf,
+    path: PathBuf,
+}
+
 /// Why a repository could not be made or given another place.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -109,6 +115,8 @@ impl FromStr for UrlName {
 const LONGEST: usize = 100;
 /// What a repository is called before it is there.
 const UNFINISHED: &str = ".agent-new-";
+/// And when it is there no more.
+const DISCARDED: &str = ".agent-gone-";
 
 /// Makes a repository in a folder that is there.
 pub(crate) fn create(folder: &Path, wanted: &Wanted) -> Result<Created, Error> {
@@ -162,6 +170,24 @@ pub(crate) fn put(built: &Path, path: &Path) -> Result<(), Error> {
     // Some network file systems cannot sync a directory; there the rename is all there is.
     let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());
     Ok(())
+}
+
+/// Takes a repository out of everybody's reach.
+pub(crate) fn discard(path: &Path) -> Result<Gone, Error> {
+    let hidden = path.with_file_name(format!("{DISCARDED}{}", uuid::Uuid::now_v7()));
+    put(path, &hidden)?;
+    Ok(Gone { hidden, path: path.into() })
+}
+
+impl Gone {
+    /// Gives it back its name.
+    pub(crate) fn put_back(&self) -> Result<(), Error> {
+        put(&self.hidden, &self.path)
+    }
+
+    pub(crate) fn delete(&self) -> Result<(), Error> {
+        fs::remove_dir_all(&self.hidden).map_err(|source| io(&self.hidden, source))
+    }
 }
 
 fn build(path: &Path, wanted: &Wanted) -> Result<String, Error> {

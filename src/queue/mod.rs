@@ -373,6 +373,17 @@ impl Queue {
         self.store.read(runs::list).await
     }
 
+    /// Tells anew what sites were told of a repository that has another name; returns how much that is.
+    pub async fn renamed(
+        &self,
+        repository: String,
+        git_dir: Vec<u8>,
+        anew: impl Fn(&[&str], &[u8]) -> Option<NewEntity> + Send + 'static,
+        now: i64,
+    ) -> Result<usize, Error> {
+        self.store.write(move |c| outbox::renamed(c, &repository, &git_dir, &anew, now)).await
+    }
+
     /// Deletes what was settled before `before`.
     pub async fn prune(&self, before: i64) -> Result<usize, Error> {
         self.store.write(move |c| Ok(outbox::prune(c, before)? + runs::prune(c, before)?)).await

@@ -12,7 +12,7 @@
 //! owner died in between is lost, and its orders are not carried out. Orders are known by the keys that the ledger
 //! would give them, so a rebase has no leave of its own, nor has what the agent carried out.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
@@ -308,6 +308,42 @@ pub fn forget(c: &Connection, repository: &str, gone: impl Fn() -> NewEntity, no
         owe(c, &owing, now)?;
     }
     Ok(sites.len())
+}
+
+/// Tells anew, where a repository is now, whatever sites were told of it; what has not left yet is put right in its place,
+/// with the leave it has. Returns how much that is.
+pub fn renamed(
+    c: &Connection,
+    repository: &str,
+    git_dir: &[u8],
+    anew: impl Fn(&[&str], &[u8]) -> Option<NewEntity>,
+    now: i64,
+) -> Result<usize> {
+    c.execute("UPDATE repository SET git_dir = ?2, trouble = NULL WHERE repo_id = ?1", params![repository, git_dir])?;
+    // What a person gave up, or a site was made to forget, is not taken up again.
+    let sql = "SELECT site_id, kind, entity_id, state = 'settled', issue_keys, body FROM entity
+               WHERE repo_id = ?1 AND body_hash <> '' AND (note IS NULL OR note NOT LIKE 'dropped%')";
+    let mut statement = c.prepare(sql)?;
+    let mut rows = statement.query([repository])?;
+    let (mut owed, mut changed) = (BTreeMap::<String, Vec<NewEntity>>::new(), 0);
+    while let Some(row) = rows.next()? {
+        let (site, settled, keys): (String, bool, String) = (row.get(0)?, row.get(3)?, row.get(4)?);
+        let keys: Vec<&str> = keys.split_whitespace().collect();
+        let Some(entity) = anew(&keys, &row.get::<_, Vec<u8>>(5)?) else { continue };
+        if settled {
+            owed.entry(site).or_default().push(entity);
+            continue;
+        }
+        let sql = "UPDATE entity SET body = ?5, body_hash = ?6
+                   WHERE site_id = ?1 AND repo_id = ?2 AND kind = ?3 AND entity_id = ?4";
+        let (kind, id): (String, String) = (row.get(1)?, row.get(2)?);
+        changed += c.execute(sql, params![site, repository, kind, id, entity.body, entity.hash])?;
+    }
+    for (site, entities) in owed {
+        let (repository, event) = (repository.to_owned(), String::new());
+        changed += owe(c, &Owing { site, repository, class: Class::Backfill, event, entities }, now)?;
+    }
+    Ok(changed)
 }
 
 pub fn prune(c: &Connection, before: i64) -> Result<usize> {

@@ -39,6 +39,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
+use crate::entity::{self, Home, Told};
 use crate::event::Event;
 use crate::intake::spool::Depth;
 use crate::login::Request;
@@ -269,6 +270,7 @@ fn router(office: Office) -> Router {
         .route("/login", post(login))
         .route("/forget", post(forget))
         .route("/verify", post(compare))
+        .route("/renamed", post(renamed))
         .route("/why", get(why))
         .route("/read-backs", get(read_backs).post(found_read_backs))
         .route("/sync", get(history::list))
@@ -408,6 +410,29 @@ async fn forget(State(office): State<Office>, Json(Forget { repository }): Json<
 
 async fn compare(State(office): State<Office>, Json(wanted): Json<Compare>) -> Answer<Vec<Compared>> {
     (office.verify)(wanted).await.map(Json).map_err(|because| (StatusCode::UNPROCESSABLE_ENTITY, because))
+}
+
+/// A repository that has another name, or lies elsewhere.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Renamed {
+    pub repository: String,
+    pub git_dir: PathBuf,
+    /// What its links are made of now.
+    pub home: Home,
+}
+
+async fn renamed(
+    State(office): State<Office>,
+    Json(Renamed { repository, git_dir, home }): Json<Renamed>,
+) -> Answer<Changed> {
+    let anew = move |keys: &[&str], body: &[u8]| {
+        let keys: Vec<_> = keys.iter().filter_map(|key| key.parse().ok()).collect();
+        entity::renamed(Told::decode(body).ok()?, &keys, &home)
+    };
+    let git_dir = git_dir.into_os_string().into_encoded_bytes();
+    let changed = office.queue.renamed(repository, git_dir, anew, clock::now()).await.map_err(unavailable)?;
+    office.due.notify_waiters();
+    Ok(Json(Changed { changed }))
 }
 
 #[derive(Deserialize)]

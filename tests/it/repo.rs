@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::harness::{Repository, World};
+use crate::harness::{Repository, World, shown, wait_until};
 use crate::hook::{is_root, skipped};
 
 /// Makes a repository and gives what the agent says of it as JSON, and the repository.
@@ -238,4 +238,74 @@ fn t16_a_list_tells_what_hinders_each_repository() {
     fs::write(world.folder.join("home/.gitconfig"), "[core]\nhooksPath = /other\n").unwrap();
     let hindrance = list()[0]["hindrance"].as_str().unwrap().to_owned();
     assert!(hindrance.contains("/other"), "{hindrance}");
+}
+
+#[test]
+fn b16_what_is_removed_is_gone_here_and_in_jira() {
+    let world = World::new();
+    let mut daemon = world.daemon();
+    let (_, repository) = created(&world, &["create", "tool"]);
+    let clone = world.clone_of(&repository, "work");
+    clone.commit("ABC-1 begin");
+    clone.push(&["origin", "HEAD:main", "HEAD:ABC-2-side"]);
+    world.wait_for_jira(1, 1);
+    let output = world.agent(&["repo", "remove", "tool"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("say --yes where nobody can be asked"), "{said}");
+    assert!(repository.path.exists());
+    let said = world.agent_says(&["repo", "remove", "tool", "--yes"]);
+    assert!(said.contains("with 2 branches and all their history"), "{said}");
+    assert!(said.contains("Jira forgets it: 1 commits, 1 branches"), "{said}");
+    assert!(names(&world.folder.join("repositories")).is_empty());
+    world.wait_for_jira(0, 0);
+    // Without the daemon nothing is removed that Jira is to forget.
+    let (_, repository) = created(&world, &["create", "tool"]);
+    daemon.stop();
+    let output = world.agent(&["repo", "remove", "tool", "--yes"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(69), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(repository.path.exists());
+    world.agent_says(&["repo", "remove", "tool", "--yes", "--keep-in-jira"]);
+    assert!(names(&world.folder.join("repositories")).is_empty());
+}
+
+#[test]
+fn b15_a_repository_that_is_renamed_or_moved_is_the_same_in_jira() {
+    let world = World::new();
+    fs::create_dir_all(world.folder.join("archive")).unwrap();
+    let web =
+        "[account.web]\nrepository = \"https://git/{repository}\"\ncommit = \"https://git/{repository}/{commit}\"";
+    account(&world, web);
+    account(&world, "[[account]]\nname = \"archive\"\nroot = \"archive\"\nsite = \"jira\"");
+    let mut daemon = world.daemon();
+    let (made, repository) = created(&world, &["create", "tool", "--account", "main"]);
+    created(&world, &["create", "taken", "--account", "main"]);
+    let clone = world.clone_of(&repository, "work");
+    let first = clone.commit("ABC-1 begin");
+    clone.push(&["origin", "HEAD:main", "HEAD:ABC-2-side"]);
+    world.wait_for_jira(1, 1);
+    let output = world.agent(&["repo", "rename", "tool", "Taken"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there is a repository with this address already"));
+    let said = world.agent_says(&["repo", "rename", "tool", "Better"]);
+    assert!(said.contains("2 commits and branches are told to Jira anew"), "{said}");
+    let told = |url: &str| {
+        let state = world.sandbox.state();
+        shown(&state, "commits").iter().any(|commit| commit.to_string().contains(url))
+    };
+    let url = format!("https://git/better/{first}");
+    wait_until("Jira has the new links", || told(&url));
+    world.agent_says(&["repo", "move", "better", "--to", "archive"]);
+    let place = world.folder.join("archive/better.git");
+    clone.git(&["remote", "set-url", "origin", place.to_str().unwrap()]);
+    clone.commit("ABC-3 more");
+    clone.push(&["origin", "HEAD:main"]);
+    world.wait_for_jira(2, 1);
+    let state = world.sandbox.state();
+    assert_eq!(state["repositories"].as_object().unwrap().len(), 1, "{state}");
+    assert!(state["repositories"][made["id"].as_str().unwrap()].to_string().contains("better"));
+    // Without the daemon it keeps its name, and the hooks come out wherever it is.
+    daemon.stop();
+    let output = world.agent(&["repo", "rename", "better", "best"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(69), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = world.agent_says(&["uninstall", place.to_str().unwrap()]);
+    assert!(said.contains("removed") && said.contains("archive/better.git/hooks/pre-receive"), "{said}");
 }

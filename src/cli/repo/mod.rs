@@ -2,6 +2,8 @@
 
 mod create;
 mod list;
+mod remove;
+mod rename;
 
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -14,6 +16,7 @@ use super::Context;
 use crate::config::Config;
 use crate::host::Account;
 use crate::host::create::UrlName;
+use crate::host::list::repositories;
 
 #[derive(clap::Subcommand)]
 pub enum Word {
@@ -23,6 +26,12 @@ pub enum Word {
     Import(create::Import),
     /// List the repositories of the accounts, and what hinders their hooks
     List(list::List),
+    /// Give a repository another name; Jira is told, and knows it as the same one
+    Rename(rename::Rename),
+    /// Move a repository to another account of the same site
+    Move(rename::Move),
+    /// Delete a repository, after a question, and make Jira forget it
+    Remove(remove::Remove),
 }
 
 pub fn run(word: Word, context: &Context) -> anyhow::Result<ExitCode> {
@@ -30,6 +39,9 @@ pub fn run(word: Word, context: &Context) -> anyhow::Result<ExitCode> {
         Word::Create(word) => create::run(&word, context),
         Word::Import(word) => create::import(&word, context),
         Word::List(word) => list::run(&word, context),
+        Word::Rename(word) => rename::rename(&word, context),
+        Word::Move(word) => rename::move_to(&word, context),
+        Word::Remove(word) => remove::run(&word, context),
     }
 }
 
@@ -44,6 +56,28 @@ fn account<'c>(config: &'c Config, named: Option<&str>) -> anyhow::Result<&'c Ac
             .iter()
             .find(|account| account.name == name)
             .ok_or_else(|| anyhow::anyhow!("there is no account called {name}; there are: {}", names())),
+    }
+}
+
+/// The repository with this name, and its account: the one that was named, or the only one that has it.
+fn found<'c>(config: &'c Config, named: Option<&str>, name: &str) -> anyhow::Result<(&'c Account, PathBuf)> {
+    let accounts = match named {
+        Some(_) => vec![account(config, named)?],
+        None => config.account.iter().collect(),
+    };
+    let all =
+        accounts.iter().flat_map(|account| repositories(&account.root).into_iter().map(move |path| (*account, path)));
+    let own = all.filter(|(account, path)| config.account_of(path).is_some_and(|nearest| nearest.name == account.name));
+    let mut fitting = own.filter(|(account, path)| account.repository_name(path) == name);
+    match (fitting.next(), fitting.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => anyhow::bail!("there is no repository {name}; `agent repo list` shows what there is"),
+        (Some((one, first)), Some((other, second))) if one.name == other.name => {
+            anyhow::bail!("{} and {} have the same name", first.display(), second.display())
+        }
+        (Some((one, _)), Some((other, _))) => {
+            anyhow::bail!("accounts {} and {} have a repository {name}; --account takes one", one.name, other.name)
+        }
     }
 }
 
