@@ -19,7 +19,8 @@ use crate::config::{Config, SYSTEM};
 use crate::send::{self, Executor, Introduced, Jira, Kind, Obstacle, Platform, Reach};
 use crate::text::Untrusted;
 pub use ask::Ask;
-use edit::{Edit, account_section, set};
+pub use edit::{Edit, save};
+use edit::{account_section, set};
 use secret::{Given, Secret, Service};
 
 #[derive(clap::Args)]

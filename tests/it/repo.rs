@@ -269,6 +269,22 @@ fn b16_what_is_removed_is_gone_here_and_in_jira() {
 }
 
 #[test]
+fn t16_commands_of_one_repository_are_switched_and_nothing_else_in_the_configuration() {
+    let world = World::new();
+    created(&world, &["create", "tool"]);
+    let before = fs::read_to_string(world.config()).unwrap() + "# the end\n";
+    fs::write(world.config(), &before).unwrap();
+    world.agent_says(&["repo", "set", "tool", "--smart-commits", "off"]);
+    let after = fs::read_to_string(world.config()).unwrap();
+    let own = "\n[[account.repository]]\nmatch = \"tool\"\nsmart_commits = false\n";
+    assert_eq!(after.replace(own, ""), before, "{after}");
+    world.agent_says(&["repo", "set", "tool", "--smart-commits", "on"]);
+    assert_eq!(fs::read_to_string(world.config()).unwrap(), after.replace("= false", "= true"));
+    let output = world.agent(&["repo", "set", "tol", "--smart-commits", "on"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there is no repository tol"));
+}
+
+#[test]
 fn b15_a_repository_that_is_renamed_or_moved_is_the_same_in_jira() {
     let world = World::new();
     fs::create_dir_all(world.folder.join("archive")).unwrap();

@@ -70,6 +70,30 @@ impl Edit {
         Ok(())
     }
 
+    /// Says whether the commands of one repository count: in the section that is about it alone, which goes before others.
+    pub fn smart_commits(&mut self, account: &str, repository: &str, on: bool) -> anyhow::Result<()> {
+        let accounts = tables(&mut self.0, "account")?;
+        let known = |table: &&mut Table| table.get("name").and_then(Item::as_str) == Some(account);
+        let table = accounts.iter_mut().find(known).ok_or_else(|| anyhow::anyhow!("there is no account {account}"))?;
+        let sections = table.entry("repository").or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
+        let sections = sections.as_array_of_tables_mut().ok_or_else(|| {
+            anyhow::anyhow!("`repository` of account {account} in the configuration is no [[account.repository]]")
+        })?;
+        let is = |table: &Table| table.get("match").and_then(Item::as_str) == Some(repository);
+        let known = sections.iter().position(is);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let mut own = Table::new();
+                own["match"] = value(repository);
+                put_first(sections, own);
+                0
+            }
+        };
+        set(sections.get_mut(at).expect("found or put"), "smart_commits", on);
+        Ok(())
+    }
+
     pub fn text(&self) -> String {
         self.0.to_string()
     }
@@ -114,6 +138,22 @@ pub fn set_among(table: &mut dyn TableLike, key: &str, text: &str, wanted: bool)
         table.remove(key);
     }
     Ok(())
+}
+
+/// Puts a section before the others of its kind: the first that fits counts.
+fn put_first(sections: &mut ArrayOfTables, first: Table) {
+    let others: Vec<Table> = sections.iter().cloned().collect();
+    sections.clear();
+    // Where a section stands in the text is taken from the place of the one that stood there before.
+    let places: Vec<_> = others.iter().map(Table::position).collect();
+    sections.push(first);
+    for (number, mut other) in others.into_iter().enumerate() {
+        other.set_position(places[number]);
+        sections.push(other);
+    }
+    if let Some(place) = places.first() {
+        sections.get_mut(0).expect("it was pushed").set_position(*place);
+    }
 }
 
 /// Replaces the configuration in one step; hooks of every user read it.
@@ -173,6 +213,23 @@ mod tests {
                 .replace("account = { email = \"old@example.org\" } # who", account)
                 .replace(' ', "")
         );
+    }
+
+    #[test]
+    fn t16_one_repository_is_set_before_those_that_a_pattern_names_and_comments_stay() {
+        let set = |text: &str, name: &str, on: bool| {
+            let mut edit = Edit::of(text).unwrap();
+            edit.smart_commits("main", name, on).unwrap();
+            edit.text()
+        };
+        let own = "\n[[account.repository]]\nmatch = \"team/tool\"\nsmart_commits = true\n";
+        assert_eq!(set(BEFORE, "team/tool", true), format!("{BEFORE}{own}"));
+        let others = "\n# the team\n[[account.repository]]\nmatch = \"team/*\" # all\nsmart_commits = false\n";
+        let rest = "\n[[person]]\nname = \"Ann\"\n";
+        let after = set(&format!("{BEFORE}{others}{rest}"), "team/tool", true);
+        assert_eq!(after, format!("{BEFORE}{own}{others}{rest}"));
+        assert_eq!(set(&after, "team/tool", false), after.replace("= true", "= false"));
+        assert_eq!(set(&after, "team/*", true), after.replace("= false", "= true"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod create;
 mod list;
 mod remove;
 mod rename;
+mod set;
 
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -32,6 +33,8 @@ pub enum Word {
     Move(rename::Move),
     /// Delete a repository, after a question, and make Jira forget it
     Remove(remove::Remove),
+    /// Switch commands on or off in one repository; the configuration says so afterwards
+    Set(set::Set),
 }
 
 pub fn run(word: Word, context: &Context) -> anyhow::Result<ExitCode> {
@@ -42,6 +45,7 @@ pub fn run(word: Word, context: &Context) -> anyhow::Result<ExitCode> {
         Word::Rename(word) => rename::rename(&word, context),
         Word::Move(word) => rename::move_to(&word, context),
         Word::Remove(word) => remove::run(&word, context),
+        Word::Set(word) => set::run(&word, context),
     }
 }
 
