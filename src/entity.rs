@@ -41,7 +41,7 @@ pub struct Web {
 }
 
 /// A program that shows repositories in a browser. `cgit` and `gitweb` call a repository by its folder, `.git` included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WebHost {
     Cgit,

@@ -123,7 +123,7 @@ impl Known {
         let id = tokio::task::spawn_blocking(move || Repository::open(&path).ok()?.id().map(str::to_owned)).await?;
         let Some(id) = id.filter(|id| self.ids.insert(id.clone())) else { return Ok(()) };
         let row = RepositoryRow { id, git_dir: git_dir.into_os_string().into_vec(), ..RepositoryRow::default() };
-        Ok(upkeep::compare(shared, row).await?)
+        upkeep::compare(shared, row).await
     }
 }
 
