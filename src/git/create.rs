@@ -72,7 +72,7 @@ impl<'a> New<'a> {
 }
 
 impl Repository {
-    /// Lets a HEAD that leads nowhere name a branch that is there: the only one, else `main` or `master`.
+    /// Lets a HEAD that leads nowhere name `main` or `master`, if that is there.
     ///
     /// A clone would come out empty otherwise, whatever was pushed.
     pub fn mend_head(&self) -> Result<Option<RefName>, Error> {
@@ -81,10 +81,8 @@ impl Repository {
         };
         let branches: Vec<(RefName, Oid)> = self.refs()?.into_iter().filter(|(name, _)| name.is_branch()).collect();
         let named = |name: &str| branches.iter().find(|(branch, _)| branch.as_bytes() == name.as_bytes());
-        let chosen = match &branches[..] {
-            [only] => Some(only),
-            _ => named("refs/heads/main").or_else(|| named("refs/heads/master")),
-        };
+        // Another one may be deleted again soon, and Git refuses to delete the branch that HEAD names.
+        let chosen = named("refs/heads/main").or_else(|| named("refs/heads/master"));
         let Some((branch, _)) = chosen.filter(|(branch, _)| *branch != unborn) else { return Ok(None) };
         command::set_head(self.git_dir(), branch)?;
         Ok(Some(branch.clone()))
@@ -104,10 +102,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn t21_a_head_that_leads_nowhere_is_mended_where_one_branch_is_meant() {
+    fn t21_a_head_that_leads_nowhere_follows_main_or_master_and_no_branch_that_may_go_again() {
         for (branches, expected) in [
             (&["master"][..], Some("refs/heads/master")),
-            (&["trunk"], Some("refs/heads/trunk")),
+            (&["trunk"], None),
             (&["master", "x"], Some("refs/heads/master")),
             (&["x", "y"], None),
             (&["main", "x"], None),
