@@ -29,6 +29,12 @@ impl<'w> Direct<'w> {
     }
 
     pub fn of_messages(world: &'w World, name: &str, messages: impl Iterator<Item = String>) -> Direct<'w> {
+        // Its branches are only told of: nothing reaches the commits, and they are not to be forgotten for that.
+        let config = std::fs::read_to_string(world.config()).unwrap();
+        let kept = "history = \"none\"\nforget_rewritten = \"never\"\n";
+        if !config.contains(kept) {
+            std::fs::write(world.config(), config.replace("history = \"none\"\n", kept)).unwrap();
+        }
         let repository = world.repository(name);
         let (mut import, mut forget) = (Vec::new(), String::new());
         let now = jiff::Timestamp::now().as_second();

@@ -59,6 +59,9 @@ fn weather(runs: u64, seed: u64, weakened: Option<&'static str>) -> Option<Vec<S
     let mut storm = Storm { world: &world, clock, weakened, chance, now: 0, ordered: BTreeMap::new() };
     let repository = world.repository("tool");
     let clone = world.clone_of(&repository, "work");
+    // Git's own tidying up would hold a lock when the next commit is made.
+    clone.git(&["config", "gc.auto", "0"]);
+    clone.git(&["config", "maintenance.auto", "false"]);
     let (mut number, mut wrong) = (100, Vec::new());
     for round in 0..runs.div_ceil(EACH) {
         for _ in 0..EACH {
