@@ -27,7 +27,6 @@ $ cd clones/work && git commit --quiet --allow-empty -m 'ABC-1 begin' && git pus
 remote: jira: 1 commit, 1 branch queued for Jira
 remote:   ABC-1  http://127.0.0.1:[..]/browse/ABC-1
 remote:   ABC-2  http://127.0.0.1:[..]/browse/ABC-2
-remote: jira: clones begin on ABC-2-start from now on; HEAD led nowhere
 
 $ until agent why ABC-1 | grep -q 'has it since'; do sleep 0.1; done; agent why ABC-2-start
 branch ABC-2-start

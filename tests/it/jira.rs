@@ -847,7 +847,7 @@ fn c9_what_went_during_an_outage_does_not_come_to_life_after_it() {
     world.wait_for_jira(1, 0);
     world.sandbox.misbehave(json!([{"on": "any", "act": status_of(503)}]));
     clone.commit("ABC-1 begin");
-    clone.push(&["origin", "HEAD:refs/heads/ABC-2-x"]);
+    clone.push(&["origin", "HEAD:refs/heads/ABC-2-x", "HEAD:main"]);
     other.commit("ABC-4 of today");
     other.push(&["origin", "HEAD:main"]);
     rests(&world, "503");
