@@ -97,7 +97,8 @@ fn long(effort: &Effort) -> anyhow::Result<Vec<Row>> {
     let span = began.elapsed().as_secs_f64();
     let peak = peak.mib().max(first_peak);
     // All but the two pushes.
-    let told = world.count("SELECT count(*) FROM entity WHERE kind = 'commit' AND state = 'settled'")?.saturating_sub(2);
+    let told =
+        world.count("SELECT count(*) FROM entity WHERE kind = 'commit' AND state = 'settled'")?.saturating_sub(2);
     let requests = world.requests()?.len() - before - 1;
     let least = told.div_ceil(400);
     let ratio = requests as f64 / least as f64;
