@@ -32,6 +32,7 @@ use crate::intake::socket::Answered;
 use crate::intake::{self, HandedOver, Outcome, Reply};
 use crate::parse::Rules;
 use crate::send::{self, Executor};
+use crate::smart::Policy;
 use crate::sync::Orders;
 use crate::text::Untrusted;
 use crate::{clock, host, people};
@@ -312,7 +313,9 @@ impl Hook {
         let Some((account, site)) = linked.filter(|(_, site)| site.executor() != Executor::Off) else {
             return Ok(None);
         };
-        if !account.smart_commits(&self.git_dir) {
+        // Who is who is read from files and asked of the system: not where nothing can be ordered.
+        let orders = event.commits.iter().any(|seen| seen.commit.message.contains(&b'#'));
+        if !orders || account.smart.policy == Policy::Off || !account.smart_commits(&self.git_dir) {
             return Ok(None);
         }
         let people = Arc::new(self.config.people().map_err(anyhow::Error::msg)?);
