@@ -7,6 +7,8 @@ use std::fs::{self, DirEntry, Metadata};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::create::{DISCARDED, UNFINISHED};
+
 /// What lies below a folder, in the order of names.
 #[derive(Debug, Default)]
 pub struct Below {
@@ -70,12 +72,18 @@ fn look(path: &Path, below: &mut Below) {
     match fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<DirEntry>, _>>) {
         Ok(mut entries) => {
             below.folders.push(path.to_owned());
-            entries.retain(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            entries.retain(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()) && !is_ours(entry));
             entries.sort_by_key(DirEntry::file_name);
             entries.iter().for_each(|entry| look(&entry.path(), below));
         }
         Err(error) => below.closed.push((path.to_owned(), error.to_string())),
     }
+}
+
+/// Whether it is a repository that we are making or taking away at this moment.
+fn is_ours(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    [UNFINISHED, DISCARDED].iter().any(|beginning| name.as_encoded_bytes().starts_with(beginning.as_bytes()))
 }
 
 fn is_git_dir(path: &Path) -> bool {

@@ -114,9 +114,9 @@ impl FromStr for UrlName {
 /// Leaves room for `.git` and for a hidden name in 255 bytes.
 const LONGEST: usize = 100;
 /// What a repository is called before it is there.
-const UNFINISHED: &str = ".agent-new-";
+pub(super) const UNFINISHED: &str = ".agent-new-";
 /// And when it is there no more.
-const DISCARDED: &str = ".agent-gone-";
+pub(super) const DISCARDED: &str = ".agent-gone-";
 
 /// Makes a repository in a folder that is there.
 pub(crate) fn create(folder: &Path, wanted: &Wanted) -> Result<Created, Error> {

@@ -8,8 +8,8 @@ use super::Context;
 use crate::cli::{doctor, show};
 use crate::config::Config;
 use crate::git::Repository;
-use crate::host::Account;
-use crate::host::list::{Inspector, repositories};
+use crate::host::list::Inspector;
+use crate::host::{self, Account};
 use crate::send::Executor;
 use crate::smart::Policy;
 use crate::text::Untrusted;
@@ -45,7 +45,7 @@ pub fn run(word: &List, context: &Context) -> anyhow::Result<ExitCode> {
     let inspector = Inspector::new()?;
     let mut rows = Vec::new();
     for account in accounts {
-        let found = repositories(&account.root).into_iter();
+        let found = host::below(&account.root).repositories.into_iter();
         // A repository that is an account of its own may lie below the root of another.
         let own = found.filter(|path| config.account_of(path).is_some_and(|nearest| nearest.name == account.name));
         rows.extend(own.map(|path| row(&path, account, &config, &inspector)));

@@ -15,9 +15,8 @@ use nix::unistd::{Gid, Uid, User};
 
 use super::Context;
 use crate::config::Config;
-use crate::host::Account;
 use crate::host::create::UrlName;
-use crate::host::list::repositories;
+use crate::host::{self, Account};
 
 #[derive(clap::Subcommand)]
 pub enum Word {
@@ -69,8 +68,9 @@ fn found<'c>(config: &'c Config, named: Option<&str>, name: &str) -> anyhow::Res
         Some(_) => vec![account(config, named)?],
         None => config.account.iter().collect(),
     };
-    let all =
-        accounts.iter().flat_map(|account| repositories(&account.root).into_iter().map(move |path| (*account, path)));
+    let all = accounts
+        .iter()
+        .flat_map(|account| host::below(&account.root).repositories.into_iter().map(move |path| (*account, path)));
     let own = all.filter(|(account, path)| config.account_of(path).is_some_and(|nearest| nearest.name == account.name));
     let mut fitting = own.filter(|(account, path)| account.repository_name(path) == name);
     match (fitting.next(), fitting.next()) {
