@@ -103,6 +103,8 @@ pub struct Environment {
     pub object_directory: Option<PathBuf>,
     pub alternates: Vec<PathBuf>,
     pub journal: bool,
+    /// What opens pages for this person.
+    pub browser: Option<OsString>,
     pub no_color: bool,
     /// What hosts say about the pusher, from a fixed list of names.
     pub claims: Vec<(String, OsString)>,
@@ -324,6 +326,7 @@ impl Environment {
                 .map(|paths| std::env::split_paths(&paths).collect())
                 .unwrap_or_default(),
             journal: std::env::var_os("JOURNAL_STREAM").is_some(),
+            browser: std::env::var_os("BROWSER"),
             no_color: path("NO_COLOR").is_some(),
             claims: claims.collect(),
             push_options: (0..options.min(MOST_PUSH_OPTIONS))

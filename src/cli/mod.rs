@@ -11,9 +11,11 @@ mod demo;
 mod doctor;
 mod effects;
 mod forget;
+mod here;
 mod hidden;
 mod hook;
 mod install;
+mod issue;
 mod link;
 mod login;
 mod parse;
@@ -78,6 +80,10 @@ enum Word {
     Status(status::Arguments),
     /// Show the way of a commit, an issue or a branch from Git to Jira
     Why(why::Arguments),
+    /// Show what an issue is: its summary, status and assignee
+    Issue(issue::Arguments),
+    /// Open the page of an issue
+    Open(issue::Open),
     /// Show what a message would do, without doing it
     Parse(parse::Arguments),
     /// Look at what Jira is owed, and try it again or give it up
@@ -158,6 +164,8 @@ pub fn main() -> ExitCode {
         Word::Forget(word) => forget::run(&word, &context),
         Word::Status(word) => status::run(word, &context),
         Word::Why(word) => why::run(&word, &context),
+        Word::Issue(word) => issue::run(&word, &context),
+        Word::Open(word) => issue::open(&word, &context),
         Word::Parse(word) => parse::run(&word, &context),
         Word::Queue(word) => queue::run(word, &context),
         Word::Effects(word) => effects::run(word, &context),

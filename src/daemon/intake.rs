@@ -19,7 +19,7 @@ use crate::queue::News;
 use crate::smart::Policy;
 use crate::{clock, effect, failpoint, people, queue};
 
-use super::{Applied, Shared, logins};
+use super::{Applied, Shared, issues, logins};
 
 /// Connections served at the same time.
 const CONNECTIONS: usize = 512;
@@ -102,6 +102,11 @@ async fn converse(shared: &Arc<Shared>, users: &Arc<Users>, mut stream: UnixStre
         None => alone(later("too many connections of this user at once")),
         Some(_guard) => match tokio::time::timeout(SLOWEST, socket::receive(&mut stream)).await {
             Ok(Ok((frame::LOGIN, body))) => alone(logins::by_user(shared, body, peer.uid).await),
+            Ok(Ok((frame::ASK, body))) => {
+                let told = issues::answer(shared, &body, peer).await;
+                let _ = tokio::time::timeout(SLOWEST, socket::tell(&mut stream, &told)).await;
+                return;
+            }
             Ok(Ok((_, body))) => take(shared, &body, peer).await,
             Ok(Err(error)) => alone(refuse(shared, peer.uid, &error.to_string())),
             Err(_) => return,
@@ -255,7 +260,7 @@ async fn pick_up(shared: &Shared) -> anyhow::Result<usize> {
 }
 
 /// Whether a user may hand over events of a repository: it lies in an account, and they may write to it.
-fn may_speak(config: &crate::config::Config, git_dir: &Path, uid: u32) -> Result<(), String> {
+pub fn may_speak(config: &crate::config::Config, git_dir: &Path, uid: u32) -> Result<(), String> {
     if !git_dir.is_absolute() || git_dir.components().any(|part| part == std::path::Component::ParentDir) {
         return Err("the repository's path is not absolute".to_owned());
     }

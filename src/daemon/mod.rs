@@ -5,7 +5,7 @@
 //!
 //! | part | looks after |
 //! | --- | --- |
-//! | [`intake`] | the hooks' socket and the drop-box: events in |
+//! | [`intake`] | the hooks' socket and the drop-box: events in, questions about [`issues`] |
 //! | [`line`] | queued events: what each means for its site |
 //! | [`sites`] | one loop a site: claim, tell, settle |
 //! | [`effects`] | one loop a site whose orders we carry out: claim, send or look, settle; [`actors`] in whose name |
@@ -24,6 +24,7 @@ mod actors;
 mod effects;
 mod history;
 mod intake;
+mod issues;
 mod line;
 mod logins;
 mod mail;
@@ -81,6 +82,8 @@ struct Shared {
     growing: Mutex<HashSet<String>>,
     /// People's own accounts.
     logins: Logins,
+    /// Questions about issues.
+    desk: issues::Desk,
     /// Whoever is being told what became of their orders.
     telling: Mutex<HashSet<String>>,
     /// Room for intents that are not stored yet.
@@ -160,6 +163,7 @@ impl Shared {
             running: Arc::new(RwLock::new(running)),
             growing: Mutex::default(),
             logins,
+            desk: issues::Desk::new(),
             telling: Mutex::default(),
             intents: Arc::new(Semaphore::new(INTENTS as usize)),
             added: Notify::new(),

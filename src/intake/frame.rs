@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | 0-3 | `gjaF` |
 //! | 4-5 | version, now 1 |
-//! | 6-7 | what the body is: 0 an event or a reply, 1 what somebody wants of their login |
+//! | 6-7 | what the body is: 0 an event or a reply, 1 what somebody wants of their login, 2 a question about issues |
 //! | 8-11 | length of the body, at most [`LIMIT`] |
 //! | 12-15 | CRC-32 of the body |
 //!
@@ -22,6 +22,8 @@ pub const LIMIT: usize = 1 << 20;
 pub const EVENT: u16 = 0;
 /// The body is a wish about a login.
 pub const LOGIN: u16 = 1;
+/// The body is a question about issues, or what is told to it.
+pub const ASK: u16 = 2;
 
 /// Bytes before the body.
 pub const HEADER: usize = 16;
@@ -45,7 +47,7 @@ pub enum Error {
 /// A header that was read and found in order.
 pub struct Header {
     pub length: usize,
-    /// [`EVENT`], [`LOGIN`], or something that a newer agent knows.
+    /// [`EVENT`], [`LOGIN`], [`ASK`], or something that a newer agent knows.
     pub kind: u16,
     checksum: u32,
 }

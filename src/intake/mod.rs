@@ -13,12 +13,13 @@ pub mod socket;
 pub mod spool;
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use minicbor::{Decode, Encode};
 
 use crate::event::Event;
 use crate::failpoint::failpoint;
+use crate::issue::{Ask, Told};
 
 /// What the daemon answers to a frame.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -84,6 +85,17 @@ pub fn announce(intent: &Event, socket: &Path, deadline: Instant) -> Result<(), 
     let frame = frame::wrap(&intent.encode())?;
     Ok(socket::send(socket, &frame, deadline)?)
 }
+
+/// Asks the daemon about issues; it may be waited for a little longer than it may wait for Jira.
+pub fn ask(ask: &Ask, socket: &Path) -> Result<Told, Error> {
+    let body = minicbor::to_vec(ask).expect("writing to a vector cannot fail");
+    let frame = frame::wrap_as(frame::ASK, &body)?;
+    let patience = Duration::from_millis(u64::from(ask.wait_ms)) + ANSWERS_IN;
+    Ok(socket::ask(socket, &frame, Instant::now() + patience)?)
+}
+
+/// How long the daemon may take for what it remembers.
+const ANSWERS_IN: Duration = Duration::from_millis(100);
 
 /// Gives an event to the daemon, or leaves it in the spool; when this returns `Ok`, it is on disk or refused.
 pub fn hand_over(event: &Event, socket: &Path, spool: &Path, deadline: Instant) -> Result<HandedOver, Error> {

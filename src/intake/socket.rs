@@ -9,11 +9,13 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use minicbor::Decode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Reply, frame};
 use crate::failpoint::failpoint;
+use crate::issue::Told;
 
 /// Who is at the other end of a connection, as the kernel says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,10 +61,13 @@ pub enum Error {
 pub fn deliver(path: &Path, frame: &[u8], deadline: Instant) -> Result<(Reply, Answered), Error> {
     let mut stream = offer(path, frame, deadline)?;
     failpoint("hook.after_write_before_ack");
-    stream.set_read_timeout(Some(left(deadline)?)).map_err(Error::Io)?;
-    let body = read_reply(&mut stream, deadline)?;
-    let reply = minicbor::decode(&body).map_err(|error| Error::Answer(error.to_string()))?;
+    let reply = heard(&mut stream, deadline)?;
     Ok((reply, Answered(stream)))
+}
+
+/// Asks the daemon something and waits for what it tells, both within the deadline.
+pub fn ask<T: for<'b> Decode<'b, ()>>(path: &Path, frame: &[u8], deadline: Instant) -> Result<T, Error> {
+    heard(&mut offer(path, frame, deadline)?, deadline)
 }
 
 /// Offers a frame to the daemon and leaves; it is lost if the daemon ends before it came to read it.
@@ -84,6 +89,13 @@ pub async fn receive(stream: &mut tokio::net::UnixStream) -> Result<(u16, Vec<u8
 pub async fn answer(stream: &mut tokio::net::UnixStream, reply: &Reply) -> std::io::Result<()> {
     let body = minicbor::to_vec(reply).expect("writing to a vector cannot fail");
     let frame = frame::wrap(&body).map_err(std::io::Error::other)?;
+    stream.write_all(&frame).await
+}
+
+/// Answers a question.
+pub async fn tell(stream: &mut tokio::net::UnixStream, told: &Told) -> std::io::Result<()> {
+    let body = minicbor::to_vec(told).expect("writing to a vector cannot fail");
+    let frame = frame::wrap_as(frame::ASK, &body).map_err(std::io::Error::other)?;
     stream.write_all(&frame).await
 }
 
@@ -120,6 +132,12 @@ fn connect_now(path: &Path) -> Result<UnixStream, Error> {
     let stream = UnixStream::from(socket);
     stream.set_nonblocking(false).map_err(Error::Io)?;
     Ok(stream)
+}
+
+fn heard<T: for<'b> Decode<'b, ()>>(stream: &mut UnixStream, deadline: Instant) -> Result<T, Error> {
+    stream.set_read_timeout(Some(left(deadline)?)).map_err(Error::Io)?;
+    let body = read_reply(stream, deadline)?;
+    minicbor::decode(&body).map_err(|error| Error::Answer(error.to_string()))
 }
 
 /// Reads the reply, however slowly it trickles, until the deadline.

@@ -22,6 +22,7 @@ mod audit;
 mod effects;
 mod events;
 mod held;
+mod issues;
 mod ledger;
 mod logins;
 mod look;
@@ -48,6 +49,7 @@ pub use audit::{AuditRow, Verified};
 pub use effects::{EffectFilter, EffectRow, Ledgered, Retry};
 pub use events::{Added, Queued, Tip};
 pub use held::Acknowledged;
+pub use issues::{Seen, Sight};
 pub use ledger::{Denied, Gone, NewEffect, Outcome, Planned, Ruled, Ruling, Sweep, Turn};
 pub use logins::LoginRow;
 pub use look::{Counts, EntityRow, EventRow, Filter, RepositoryRow, SiteCounts, Trace};
@@ -386,7 +388,9 @@ impl Queue {
 
     /// Deletes what was settled before `before`.
     pub async fn prune(&self, before: i64) -> Result<usize, Error> {
-        self.store.write(move |c| Ok(outbox::prune(c, before)? + runs::prune(c, before)?)).await
+        self.store
+            .write(move |c| Ok(outbox::prune(c, before)? + runs::prune(c, before)? + issues::prune(c, before)?))
+            .await
     }
 
     pub async fn counts(&self, now: i64) -> Result<Counts, Error> {
@@ -544,6 +548,26 @@ impl Queue {
     /// Closes what is not in flight, because a person says that it is done.
     pub async fn done_effects(&self, filter: EffectFilter, who: String, now: i64) -> Result<usize, Error> {
         self.store.write(move |c| effects::done(c, &filter, &who, now)).await
+    }
+
+    /// What an account at a site has seen under each of these keys.
+    pub async fn seen_issues(
+        &self,
+        site: String,
+        actor: String,
+        keys: Vec<String>,
+    ) -> Result<Vec<Option<Seen>>, Error> {
+        self.store.read(move |c| issues::seen(c, &site, &actor, &keys)).await
+    }
+
+    /// The issues that an account at a site has seen, the latest first.
+    pub async fn latest_issues(&self, site: String, actor: String, most: usize) -> Result<Vec<(String, Seen)>, Error> {
+        self.store.read(move |c| issues::latest(c, &site, &actor, most)).await
+    }
+
+    /// Remembers what accounts saw, in place of what they saw before.
+    pub async fn remember_issues(&self, sights: Vec<Sight>) -> Result<(), Error> {
+        self.store.write(move |c| issues::remember(c, &sights)).await
     }
 
     /// People's own accounts in Jira.

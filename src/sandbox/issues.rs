@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::changelog::{Change, Item};
 use super::comments::Comment;
+use super::jql::Jql;
 use super::links::Link;
 use super::permissions::Permission;
 use super::rest::{Answer, Caller, Expand, Flavour, OfIssue, Page, Refusal, Sent, stamp};
@@ -34,6 +35,8 @@ const FIRST: u64 = 10_000;
 pub(super) struct Issue {
     pub(super) id: u64,
     pub(super) summary: String,
+    /// The name of its type.
+    pub(super) kind: String,
     pub(super) status: String,
     pub(super) resolution: Option<String>,
     pub(super) archived: bool,
@@ -59,6 +62,11 @@ pub(super) struct Edit {
     pub(super) resolution: Option<String>,
     pub(super) archived: Option<bool>,
     pub(super) remaining_seconds: Option<u64>,
+    /// The name of its type.
+    #[serde(rename = "type")]
+    pub(super) kind: Option<String>,
+    /// The name of the person it is assigned to; nobody if empty.
+    pub(super) assignee: Option<String>,
     /// The person whose doing a change of status is.
     pub(super) by: Option<String>,
 }
@@ -67,7 +75,10 @@ pub(super) struct Edit {
 pub(super) fn routes(flavour: Flavour) -> Router<App> {
     let router = Router::new().route("/issue/{issue}", get(one));
     match flavour {
-        Flavour::Cloud => router.route("/issue/bulkfetch", post(fetch)).route("/search", get(gone).post(gone)),
+        Flavour::Cloud => router
+            .route("/issue/bulkfetch", post(fetch))
+            .route("/search/jql", get(search_by_query).post(search))
+            .route("/search", get(gone).post(gone)),
         Flavour::DataCenter => router.route("/search", get(search_by_query).post(search)),
     }
 }
@@ -92,9 +103,22 @@ impl State {
     pub(super) fn put_issue(&mut self, edit: Edit, now: Timestamp) {
         self.project_mut(project_of(&edit.key));
         let next = self.issues.values().map(|issue| issue.id + 1).max().unwrap_or(FIRST);
-        let made = || Issue { id: next, status: super::to_do(), created: now, updated: now, ..Issue::default() };
+        let made = || Issue {
+            id: next,
+            kind: "Task".to_owned(),
+            status: super::to_do(),
+            created: now,
+            updated: now,
+            ..Issue::default()
+        };
         let issue = self.issues.entry(edit.key.clone()).or_insert_with(made);
         issue.summary = edit.summary.unwrap_or(std::mem::take(&mut issue.summary));
+        issue.kind = edit.kind.unwrap_or(std::mem::take(&mut issue.kind));
+        match edit.assignee {
+            Some(nobody) if nobody.is_empty() => drop(issue.fields.remove("assignee")),
+            Some(person) => drop(issue.fields.insert("assignee".to_owned(), json!(person))),
+            None => {}
+        }
         issue.resolution = edit.resolution.or(issue.resolution.take());
         issue.archived = edit.archived.unwrap_or(issue.archived);
         issue.remaining_seconds = edit.remaining_seconds.or(issue.remaining_seconds);
@@ -211,7 +235,7 @@ impl State {
             "resolution": issue.resolution.as_ref().map(|name| project.workflow.show_resolution(name, &caller.root)),
             "project": project.show(project_of(key), caller),
             "issuetype": {
-                "self": format!("{}/issuetype/10001", caller.root), "id": "10001", "name": "Task", "subtask": false,
+                "self": format!("{}/issuetype/10001", caller.root), "id": "10001", "name": issue.kind, "subtask": false,
                 "description": "A piece of work.", "iconUrl": format!("{}/images/task.svg", caller.site),
             },
             "created": stamp(issue.created),
@@ -314,58 +338,50 @@ async fn search(app: From<App>, caller: Caller, Sent(body): Sent) -> Answer {
     found(&app, &caller, body["jql"].as_str().unwrap_or_default(), fields, body["validateQuery"] != false, page)
 }
 
-/// Answers the one kind of query the sandbox understands: `key in (A-1, B-2)`.
-fn found(app: &App, caller: &Caller, jql: &str, fields: Vec<String>, strict: bool, page: Page) -> Answer {
-    let keys = keys_of(jql).ok_or_else(|| Refusal::bad(format!("Error in the JQL Query: '{jql}'")))?;
-    let (world, _) = app.enter();
-    let mut issues = BTreeMap::new();
-    for key in keys {
-        match world.state.visible(caller, &key) {
-            Ok(key) => drop(issues.insert(world.state.issues[&key].id, key)),
-            Err(_) if strict => {
-                let message = format!("An issue with key '{key}' does not exist for field 'key'.");
-                return Err(Refusal::bad(message));
-            }
-            Err(_) => {}
-        }
+/// Answers a query. Cloud always checks the keys in it, tells no total, and gives ids alone unless told otherwise.
+fn found(app: &App, caller: &Caller, jql: &str, mut fields: Vec<String>, strict: bool, page: Page) -> Answer {
+    let cloud = caller.flavour == Flavour::Cloud;
+    let query = Jql::read(jql)?;
+    if cloud && query == Jql::All(Vec::new()) {
+        return Err(Refusal::bad(
+            "Unbounded JQL queries are not allowed here. Please add a search restriction to your query.",
+        ));
     }
-    let total = issues.len();
-    let shown = issues.values().map(|key| world.state.show_issue(key, caller, &fields)).collect();
-    let (start, size, issues) = page.of::<Value>(shown, 50, 1_000);
-    let answer = json!({
-        "expand": "schema,names", "startAt": start, "maxResults": size, "total": total, "issues": issues,
+    let (world, _) = app.enter();
+    let state = &world.state;
+    let unknown = query.keys().into_iter().find(|key| state.visible(caller, key).is_err());
+    if let Some(key) = unknown.filter(|_| cloud || strict) {
+        return Err(Refusal::bad(format!("An issue with key '{key}' does not exist for field 'key'.")));
+    }
+    let mut keys: Vec<&String> = state
+        .issues
+        .iter()
+        .filter(|(key, issue)| state.visible(caller, key).is_ok() && query.finds(state, caller, key, issue))
+        .map(|(key, _)| key)
+        .collect();
+    match jql.to_lowercase().contains("order by") {
+        true => keys.sort_by_key(|key| std::cmp::Reverse(state.issues[*key].updated)),
+        false => keys.sort_by_key(|key| state.issues[*key].id),
+    }
+    let total = keys.len();
+    let only_ids = cloud && (fields.is_empty() || fields == ["id"]);
+    if only_ids {
+        fields = vec!["id".to_owned()];
+    }
+    let shown = keys.into_iter().map(|key| match only_ids {
+        true => json!({ "id": state.issues[key].id.to_string() }),
+        false => state.show_issue(key, caller, &fields),
     });
-    Ok(Json(answer).into_response())
-}
-
-fn keys_of(jql: &str) -> Option<Vec<String>> {
-    let rest = jql.trim().strip_prefix("issue").unwrap_or(jql.trim()).strip_prefix("key")?.trim_start();
-    let list = match rest.strip_prefix('=') {
-        Some(one) => one,
-        None => rest.strip_prefix("in")?.trim().strip_prefix('(')?.strip_suffix(')')?,
+    let (start, size, issues) = page.of::<Value>(shown.collect(), 50, 1_000);
+    let answer = match cloud {
+        true => json!({ "issues": issues, "isLast": true }),
+        false => json!({
+            "expand": "schema,names", "startAt": start, "maxResults": size, "total": total, "issues": issues,
+        }),
     };
-    Some(list.split(',').map(|key| key.trim().trim_matches(['"', '\'']).to_owned()).collect())
+    Ok(Json(answer).into_response())
 }
 
 fn texts(list: &Value) -> impl Iterator<Item = &str> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(jql: &str, expected: Option<&[&str]>) {
-        let expected = expected.map(|keys| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>());
-        assert_eq!(keys_of(jql), expected, "{jql}");
-    }
-
-    #[test]
-    fn a_query_names_keys_and_nothing_else() {
-        check("key in (A-1, \"B-2\")", Some(&["A-1", "B-2"]));
-        check("issuekey = A-1", Some(&["A-1"]));
-        check("project = A", None);
-        check("key in A-1", None);
-    }
 }

@@ -20,6 +20,7 @@ mod door; // what a rule of misbehaviour can name
 mod edits; // fields that are set or added to
 mod fault; // what goes wrong on order
 mod garbled; // bodies that are wrong on purpose
+mod jql; // queries
 mod issues; // how issues are found and shown
 mod line; // connections that can be cut
 mod links; // what an issue points to

@@ -79,6 +79,12 @@ pub(super) fn routes(flavour: Flavour) -> Router<App> {
 }
 
 impl State {
+    /// Whether a person is meant by a name, an account's id or a mail address.
+    pub(super) fn is_called(&self, person: &str, text: &str) -> bool {
+        let known = self.people.get(person);
+        person == text || known.is_some_and(|known| [&known.account_id, &known.email].iter().any(|one| *one == text))
+    }
+
     /// Makes a person, or changes what is named of one.
     pub(super) fn put_person(&mut self, seed: SeedPerson) {
         let id = self.take_id();

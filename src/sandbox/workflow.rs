@@ -123,6 +123,17 @@ impl Default for Workflow {
     }
 }
 
+impl Category {
+    /// Jira's own key for it, and the words shown.
+    pub(super) fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Category::New => ("new", "To Do"),
+            Category::Indeterminate => ("indeterminate", "In Progress"),
+            Category::Done => ("done", "Done"),
+        }
+    }
+}
+
 impl Workflow {
     /// Learns a status that it has not.
     pub(super) fn know(&mut self, name: &str) {
@@ -146,10 +157,12 @@ impl Workflow {
     }
 
     pub(super) fn show_status(&self, name: &str, root: &str) -> Value {
-        let (number, key, colour, words) = match self.category(name) {
-            Category::New => (2, "new", "blue-gray", "To Do"),
-            Category::Indeterminate => (4, "indeterminate", "yellow", "In Progress"),
-            Category::Done => (3, "done", "green", "Done"),
+        let category = self.category(name);
+        let (key, words) = category.words();
+        let (number, colour) = match category {
+            Category::New => (2, "blue-gray"),
+            Category::Indeterminate => (4, "yellow"),
+            Category::Done => (3, "green"),
         };
         let id = self.status_id(name);
         json!({

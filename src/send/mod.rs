@@ -30,6 +30,7 @@ mod credentials;
 mod edit;
 mod effect;
 mod http;
+mod issues;
 mod marker;
 mod outcome;
 mod platform;

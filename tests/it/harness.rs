@@ -333,6 +333,11 @@ impl Sandbox {
         self.call("POST", "/sandbox/issues", &json!({"key": key, "summary": "An issue", "status": "To Do"}));
     }
 
+    /// Changes what is named of an issue, or makes it.
+    pub fn edit_issue(&self, edit: Value) {
+        self.call("POST", "/sandbox/issues", &edit);
+    }
+
     /// Files an issue under another key.
     pub fn move_issue(&self, key: &str, to: &str) {
         self.call("POST", &format!("/sandbox/issues/{key}/move"), &json!({"to": to}));

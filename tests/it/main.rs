@@ -19,6 +19,7 @@ mod harness;
 mod hook;
 mod hosts;
 mod hostile;
+mod issues;
 mod jira;
 mod linked;
 mod network;

@@ -73,7 +73,27 @@ async fn data_center_looks_keys_up_by_a_query_that_one_unknown_key_may_break() {
     let (status, answer) = ada.post("/search", query(false)).await;
     assert_eq!((status, &answer["total"], &answer["issues"][0]["key"]), (200, &json!(2), &json!("DEMO-1")));
     assert_eq!(ada.get("/search?jql=key%3DDEMO-2").await.1["total"], 1);
-    assert_eq!(ada.post("/search", json!({ "jql": "project = DEMO" })).await.0, 400);
+    assert_eq!(ada.post("/search", json!({ "jql": "colour = red" })).await.0, 400);
+}
+
+#[tokio::test]
+async fn cloud_searches_by_what_bounds_the_query_and_gives_ids_alone_unless_told_otherwise() {
+    let bench = Bench::new().await;
+    bench.pull("issues", json!({ "key": "DEMO-2", "assignee": "ada", "type": "Bug", "status": "Done" })).await;
+    let ada = bench.cloud("ada");
+    let mine = json!({ "jql": "assignee = currentUser() AND statusCategory = Done" });
+    let (status, answer) = ada.post("/search/jql", mine).await;
+    let id = answer["issues"][0]["id"].clone();
+    assert_eq!((status, &answer["issues"], &answer["isLast"]), (200, &json!([{ "id": id }]), &json!(true)));
+    let bugs = json!({ "jql": "project = DEMO AND type = bug", "fields": ["issuetype"] });
+    let (_, answer) = ada.post("/search/jql", bugs).await;
+    assert_eq!(answer["issues"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&answer["issues"][0]["key"], &answer["issues"][0]["fields"]["issuetype"]["name"]),
+        (&json!("DEMO-2"), &json!("Bug"))
+    );
+    assert_eq!(ada.post("/search/jql", json!({ "jql": "key in (DEMO-1, NO-1)" })).await.0, 400);
+    assert_eq!(ada.post("/search/jql", json!({ "jql": "ORDER BY updated" })).await.0, 400);
 }
 
 #[tokio::test]

@@ -1,0 +1,94 @@
+//! Where somebody stands who types a word: the repository, its branch, and whom to ask about issues.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Context, Exit};
+use crate::config::{Config, Places};
+use crate::git::Repository;
+use crate::host;
+use crate::intake::{self, socket};
+use crate::issue::{Ask, List, Told};
+use crate::parse::Rules;
+use crate::send::Settings;
+
+/// How long a person who looks on waits for Jira.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+pub struct Here {
+    pub config: Config,
+    pub places: Places,
+    /// The git directory we are in, if any.
+    pub git_dir: Option<PathBuf>,
+    site: Option<String>,
+}
+
+impl Here {
+    pub fn new(context: &Context, site: Option<&str>) -> anyhow::Result<Here> {
+        let (config, places) = context.config()?;
+        let git_dir = host::find_git_dir(Path::new(".")).ok();
+        Ok(Here { config, places, git_dir, site: site.map(str::to_owned) })
+    }
+
+    /// The repository we are in.
+    pub fn repository(&self) -> anyhow::Result<Repository> {
+        let git_dir = self.git_dir.as_ref().ok_or_else(|| anyhow::anyhow!("this is no Git repository"))?;
+        Ok(Repository::open(git_dir)?)
+    }
+
+    /// The site that is meant: the one that was named, that of the repository's account, or the only one.
+    pub fn site(&self) -> anyhow::Result<&Settings> {
+        let named = |name: &str| self.config.site.iter().find(|site| site.name == name);
+        if let Some(name) = &self.site {
+            return named(name).ok_or_else(|| anyhow::anyhow!("there is no site called {name}"));
+        }
+        let account = self.git_dir.as_ref().and_then(|git_dir| self.config.account_of(git_dir));
+        match (account.and_then(|account| self.config.site_of(account)), &self.config.site[..]) {
+            (Some(site), _) | (None, [site]) => Ok(site),
+            (None, []) => anyhow::bail!("no site is linked; `agent link` does that"),
+            (None, _) => anyhow::bail!("which site? --site names one"),
+        }
+    }
+
+    /// The rules by which keys are read here.
+    pub fn rules(&self) -> anyhow::Result<Rules> {
+        Ok(self.config.rules(self.site().ok())?)
+    }
+
+    /// The branch that is checked out, by its short name.
+    pub fn branch(&self) -> Option<String> {
+        let head = self.repository().ok()?.head()?;
+        let name = String::from_utf8(head.as_bytes().to_vec()).ok()?;
+        Some(name.strip_prefix("refs/heads/")?.to_owned())
+    }
+
+    /// The keys that the branch is named after.
+    pub fn keys_of_branch(&self) -> anyhow::Result<Vec<String>> {
+        let Some(branch) = self.branch() else { return Ok(Vec::new()) };
+        let mentions = self.rules()?.branch(branch.as_bytes());
+        Ok(mentions.keys.iter().map(|found| found.key.to_string()).collect())
+    }
+
+    /// The keys that were given, or else those of the branch.
+    pub fn keys(&self, given: &[String]) -> anyhow::Result<Vec<String>> {
+        let keys = if given.is_empty() { self.keys_of_branch()? } else { given.to_vec() };
+        anyhow::ensure!(!keys.is_empty(), "which issue? The branch is named after none, so give a key");
+        Ok(keys.into_iter().map(|key| key.to_uppercase()).collect())
+    }
+
+    /// Asks the daemon about issues.
+    pub fn ask(&self, keys: &[String], list: List, wait: Duration) -> anyhow::Result<Told> {
+        let site = self.site()?.name.clone();
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        let ask = Ask { site, keys: keys.to_vec(), wait_ms, list, ..Ask::default() };
+        intake::ask(&ask, &self.places.socket).map_err(|error| {
+            let code = if matches!(error, intake::Error::Socket(socket::Error::Forbidden)) { 77 } else { 69 };
+            Exit { code, because: format!("{error} ({})", self.places.socket.display()) }.into()
+        })
+    }
+
+    /// The address of an issue's page.
+    pub fn address(&self, key: &str) -> anyhow::Result<String> {
+        Ok(format!("{}/browse/{key}", self.site()?.url.trim_end_matches('/')))
+    }
+}
