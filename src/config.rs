@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::host::{self, Account, Below};
 use crate::people::{self, Group, People, Person};
 use crate::smart::Policy;
-use crate::{mail, parse, queue, send};
+use crate::{branch, mail, parse, queue, send};
 
 /// Everything `config.toml` says, checked.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -30,6 +30,7 @@ pub struct Config {
     pub group: Vec<Group>,
     pub people: people::Settings,
     pub mail: mail::Settings,
+    pub branch: branch::Settings,
 }
 
 /// Section `daemon`: where the process keeps things. The defaults are those of a system service when
@@ -181,6 +182,13 @@ impl Config {
         parse::Rules::new(&self.parse, if projects.is_empty() { None } else { Some(projects) })
     }
 
+    /// The rules by which orders are read that somebody types for a site: all commands are known, wherever they stand.
+    pub fn typing(&self, site: &send::Settings) -> Result<parse::Rules, parse::Error> {
+        let from = vec![parse::Source::Message];
+        let parse = parse::Settings { mode: parse::Mode::Standard, more: true, from, ..self.parse.clone() };
+        Config { parse, ..Config::default() }.rules(Some(site))
+    }
+
     /// The people of the table, joined, with the files that belong to it.
     pub fn people(&self) -> Result<People, String> {
         self.table()?.with_files(&self.people).map_err(|because| format!("people: {because}"))
@@ -210,6 +218,7 @@ impl Config {
         self.rules(None).map_err(|error| error.to_string())?;
         let people = self.table()?;
         self.mail.post().map_err(|because| format!("mail: {because}"))?;
+        self.branch.check().map_err(|error| format!("branch: template: {error}"))?;
         let mut names = BTreeSet::new();
         for site in &self.site {
             site.check().map_err(|error| format!("site {}: {error}", site.name))?;

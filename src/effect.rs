@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::event::Kind;
-use crate::git::{Commit, Ident};
+use crate::git::{Commit, Ident, Oid};
 use crate::parse::{Duration, IssueKey, Mentions, Order, Verb};
 use crate::queue::{Denied, EffectRow, NewEffect, Ruling};
 use crate::text::{cut, hex};
@@ -58,7 +58,7 @@ pub struct Effect {
     /// The order's place in the message.
     #[n(2)]
     pub ordinal: u32,
-    /// The commit's id.
+    /// The commit's id; empty where somebody typed the order.
     #[n(3)]
     pub commit: String,
     #[n(4)]
@@ -175,6 +175,13 @@ pub fn of_commit(
         effect.into_new(key, arrival.place, ruling)
     };
     mentions.orders.iter().zip(rulings).map(effect).collect()
+}
+
+/// Everything that somebody orders by typing it: as a commit would that consists of nothing but its message.
+pub fn typed(mentions: &Mentions, message: &[u8], author: Ident, arrival: &Arrival) -> Vec<NewEffect> {
+    let id = Oid::from_bytes(&[0; 20]).expect("twenty bytes are an id");
+    let commit = Commit { id, parents: Vec::new(), committer: author.clone(), author, message: message.to_vec() };
+    of_commit(mentions, &commit, arrival, std::iter::repeat(Ruling::Ready))
 }
 
 /// Orders of commits whose place newer ones take: each stands for one order that says the same.
@@ -312,7 +319,7 @@ impl Effect {
             issue: order.key.clone(),
             action: Action::new(&order.verb, started, commit.author.offset),
             ordinal: order.ordinal,
-            commit: commit.id.to_string(),
+            commit: if commit.id.is_zero() { String::new() } else { commit.id.to_string() },
             repository: arrival.repository.clone(),
             author: commit.author.clone(),
             pusher: arrival.pusher.clone(),

@@ -7,6 +7,8 @@
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+use crate::git::Ident;
+
 /// A question about issues.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Ask {
@@ -139,6 +141,25 @@ pub struct Told {
     /// Why there is less than was asked for.
     #[n(1)]
     pub lacks: Option<String>,
+}
+
+/// Orders that somebody typed, to be carried out without a commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Typed {
+    /// As of [`Ask`].
+    #[n(0)]
+    pub git_dir: Option<String>,
+    #[n(1)]
+    pub site: String,
+    /// What a commit's message would say: `ABC-1 #time 1h looked into it`.
+    #[n(2)]
+    pub message: String,
+    /// Whoever typed it, as Git knows them, and when.
+    #[n(3)]
+    pub author: Ident,
+    /// How long it may be waited for what comes of it, in milliseconds.
+    #[n(4)]
+    pub wait_ms: u32,
 }
 
 /// The most keys of a question; whoever has more asks again.

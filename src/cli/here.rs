@@ -1,16 +1,21 @@
 //! Where somebody stands who types a word: the repository, its branch, and whom to ask about issues.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
+use clap_complete::engine::CompletionCandidate;
+
 use super::{Context, Exit};
-use crate::config::{Config, Places};
-use crate::git::Repository;
+use crate::config::{Config, Environment, Places};
+use crate::git::{Ident, Repository};
 use crate::host;
-use crate::intake::{self, socket};
-use crate::issue::{Ask, List, Told};
+use crate::intake::{self, Outcome, socket};
+use crate::issue::{About, Answer, Ask, List, Told, Typed};
 use crate::parse::Rules;
 use crate::send::Settings;
+use crate::text::Untrusted;
 
 /// How long a person who looks on waits for Jira.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -81,14 +86,60 @@ impl Here {
         let site = self.site()?.name.clone();
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         let ask = Ask { site, keys: keys.to_vec(), wait_ms, list, ..Ask::default() };
-        intake::ask(&ask, &self.places.socket).map_err(|error| {
-            let code = if matches!(error, intake::Error::Socket(socket::Error::Forbidden)) { 77 } else { 69 };
-            Exit { code, because: format!("{error} ({})", self.places.socket.display()) }.into()
-        })
+        intake::ask(&ask, &self.places.socket).map_err(|error| self.unheard(&error))
+    }
+
+    fn unheard(&self, error: &intake::Error) -> anyhow::Error {
+        let code = if matches!(error, intake::Error::Socket(socket::Error::Forbidden)) { 77 } else { 69 };
+        Exit { code, because: format!("{error} ({})", self.places.socket.display()) }.into()
+    }
+
+    /// Has orders carried out that somebody typed, and gives what came of each.
+    pub fn order(&self, message: &str) -> anyhow::Result<Vec<String>> {
+        let typed = Typed {
+            git_dir: None,
+            site: self.site()?.name.clone(),
+            message: message.to_owned(),
+            author: ident()?,
+            wait_ms: 3_000,
+        };
+        let reply = intake::order(&typed, &self.places.socket).map_err(|error| self.unheard(&error))?;
+        match reply.outcome {
+            Outcome::Stored => Ok(reply.notes.iter().map(|note| Untrusted::text(note).to_string()).collect()),
+            Outcome::Refused { because } | Outcome::Later { because } => anyhow::bail!("{}", Untrusted::text(&because)),
+        }
+    }
+
+    /// The person's own name, as a part of a branch's.
+    pub fn user(&self) -> String {
+        ident().map(|ident| String::from_utf8_lossy(&ident.name).into_owned()).unwrap_or_default()
     }
 
     /// The address of an issue's page.
     pub fn address(&self, key: &str) -> anyhow::Result<String> {
         Ok(format!("{}/browse/{key}", self.site()?.url.trim_end_matches('/')))
     }
+}
+
+/// Who makes commits here, as Git says it, and the time.
+fn ident() -> anyhow::Result<Ident> {
+    let output = Command::new("git").args(["var", "GIT_AUTHOR_IDENT"]).output()?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    Ident::read(output.stdout.trim_ascii()).ok_or_else(|| anyhow::anyhow!("Git does not say who you are"))
+}
+
+/// The keys that are remembered, for a shell to complete; nothing where they are not to be had at once.
+pub fn keys_like(begun: &OsStr) -> Vec<CompletionCandidate> {
+    let begun = begun.to_string_lossy().to_uppercase();
+    let context = Context { chosen: None, environment: Environment::read() };
+    let told = Here::new(&context, None).and_then(|here| here.ask(&[], List::Remembered, Duration::ZERO));
+    let about = told.map(|told| told.about).unwrap_or_default();
+    let candidate = |about: About| match about.answer {
+        Answer::Found(issue) if issue.key.starts_with(&begun) => {
+            let help = format!("{} ({})", Untrusted::text(&issue.summary), Untrusted::text(&issue.status));
+            Some(CompletionCandidate::new(issue.key).help(Some(help.into())))
+        }
+        _ => None,
+    };
+    about.into_iter().filter_map(candidate).collect()
 }

@@ -2,9 +2,10 @@
 
 use std::process::{Command, ExitCode, Stdio};
 
+use clap_complete::engine::ArgValueCompleter;
 use serde_json::json;
 
-use super::here::{Here, PATIENCE};
+use super::here::{self, Here, PATIENCE};
 use super::{Context, show};
 use crate::clock;
 use crate::issue::{About, Answer, Issue, List};
@@ -13,6 +14,7 @@ use crate::text::Untrusted;
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Keys; default: those that the branch is named after
+    #[arg(add = ArgValueCompleter::new(here::keys_like))]
     keys: Vec<String>,
     /// Your own issues that are not done
     #[arg(long, conflicts_with = "keys")]
@@ -31,6 +33,7 @@ pub struct Arguments {
 #[derive(clap::Args)]
 pub struct Open {
     /// The key; default: that of the branch
+    #[arg(add = ArgValueCompleter::new(here::keys_like))]
     key: Option<String>,
     /// Print the address and open nothing
     #[arg(long)]

@@ -6,6 +6,7 @@
 
 mod account;
 mod admin;
+mod branch;
 mod daemon;
 mod demo;
 mod doctor;
@@ -17,6 +18,7 @@ mod hook;
 mod install;
 mod issue;
 mod link;
+mod log_time;
 mod login;
 mod parse;
 mod queue;
@@ -32,6 +34,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use clap_complete::env::{CompleteEnv, Shells};
 
 use crate::config::{self, Config, Environment, Places};
 
@@ -84,6 +88,12 @@ enum Word {
     Issue(issue::Arguments),
     /// Open the page of an issue
     Open(issue::Open),
+    /// Make a branch for an issue, or pick one from your open issues
+    Branch(branch::Arguments),
+    /// Show the branches whose issues are done, and delete them with --delete
+    Tidy(branch::Tidy),
+    /// Log work on an issue
+    LogTime(log_time::Arguments),
     /// Show what a message would do, without doing it
     Parse(parse::Arguments),
     /// Look at what Jira is owed, and try it again or give it up
@@ -102,8 +112,8 @@ enum Word {
     Daemon(daemon::Word),
     /// Run a Jira to try with
     Sandbox(sandbox::Arguments),
-    /// Print completions for a shell
-    Completions { shell: clap_complete::Shell },
+    /// Print what makes a shell complete the words, and the keys of issues
+    Completions { shell: Shell },
     /// Print the manual page
     Man,
 }
@@ -148,6 +158,11 @@ pub fn main() -> ExitCode {
     if let Some(arguments) = hook::Arguments::of(std::env::args_os()) {
         return hook::run(arguments, Environment::read());
     }
+    match CompleteEnv::with_factory(Arguments::command).try_complete(std::env::args_os(), None) {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(_) => return ExitCode::FAILURE,
+    }
     let arguments = Arguments::parse();
     let context = Context { chosen: arguments.config, environment: Environment::read() };
     let result = match arguments.word {
@@ -166,6 +181,9 @@ pub fn main() -> ExitCode {
         Word::Why(word) => why::run(&word, &context),
         Word::Issue(word) => issue::run(&word, &context),
         Word::Open(word) => issue::open(&word, &context),
+        Word::Branch(word) => branch::run(&word, &context),
+        Word::Tidy(word) => branch::tidy(&word, &context),
+        Word::LogTime(word) => log_time::run(&word, &context),
         Word::Parse(word) => parse::run(&word, &context),
         Word::Queue(word) => queue::run(word, &context),
         Word::Effects(word) => effects::run(word, &context),
@@ -191,9 +209,12 @@ fn code_of(error: &anyhow::Error) -> u8 {
     if error.is::<config::Error>() { 78 } else { 1 }
 }
 
-fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
+/// The script by which a shell asks us what could come next.
+fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
+    let shells = Shells::builtins();
+    let completer = shells.completer(&shell.to_string()).ok_or_else(|| anyhow::anyhow!("{shell} is not known"))?;
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "agent", &mut script);
+    completer.write_registration("COMPLETE", "agent", "agent", "agent", &mut script)?;
     show::bytes(&script);
     Ok(ExitCode::SUCCESS)
 }

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use clap_complete::engine::ArgValueCompleter;
 use serde::Serialize;
 
-use super::{Context, admin, show};
+use super::{Context, admin, here, show};
 use crate::clock;
 use crate::entity::{branch_id, branch_name};
 use crate::queue::{EffectRow, EntityRow};
@@ -14,6 +15,7 @@ use crate::text::Untrusted;
 #[derive(clap::Args)]
 pub struct Arguments {
     /// A commit (its id or the beginning), an issue key, or a branch
+    #[arg(add = ArgValueCompleter::new(here::keys_like))]
     what: String,
     /// Print JSON
     #[arg(long)]

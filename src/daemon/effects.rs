@@ -18,7 +18,7 @@ use futures_util::future::join_all;
 use crate::effect::Effect;
 use crate::failpoint::failpoint;
 use crate::queue::{self, Gone, Outcome, State, Sweep, Turn};
-use crate::send::{self, Attempt, Deed, Executor, Manner, Marker, Obstacle, Platform, Probe, Reach, Settings};
+use crate::send::{self, Attempt, Deed, Manner, Marker, Obstacle, Platform, Probe, Reach, Settings};
 use crate::serve::Resting;
 use crate::{clock, event, secret};
 
@@ -34,7 +34,7 @@ const LEASE_MS: i64 = 300_000;
 /// How often doubles are looked for, and lost owners.
 const ROUND_MS: i64 = 60_000;
 
-/// Runs a loop for each site whose orders are ours to carry out, anew for each configuration.
+/// Runs a loop for each site at which something may be ours to carry out, anew for each configuration.
 pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
     // Whoever has it can make marks that we believe.
     let installation: Arc<[u8]> = secret::key(&shared.places.state.join("marker.key"))?.into();
@@ -43,7 +43,7 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
         tracing::info!("{lost} effects were under way and are looked for");
     }
     sites::for_each(&Arc::clone(&shared), |settings, ending| {
-        (settings.executor == Executor::Agent).then(|| {
+        settings.carries_out().then(|| {
             let (shared, installation) = (Arc::clone(&shared), Arc::clone(&installation));
             Hand { shared, settings: settings.clone(), installation, ending }.run()
         })

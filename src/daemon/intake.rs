@@ -19,7 +19,7 @@ use crate::queue::News;
 use crate::smart::Policy;
 use crate::{clock, effect, failpoint, people, queue};
 
-use super::{Applied, Shared, issues, logins};
+use super::{Applied, Shared, issues, logins, typed};
 
 /// Connections served at the same time.
 const CONNECTIONS: usize = 512;
@@ -102,6 +102,7 @@ async fn converse(shared: &Arc<Shared>, users: &Arc<Users>, mut stream: UnixStre
         None => alone(later("too many connections of this user at once")),
         Some(_guard) => match tokio::time::timeout(SLOWEST, socket::receive(&mut stream)).await {
             Ok(Ok((frame::LOGIN, body))) => alone(logins::by_user(shared, body, peer.uid).await),
+            Ok(Ok((frame::TYPED, body))) => alone(typed::take(shared, &body, peer).await),
             Ok(Ok((frame::ASK, body))) => {
                 let told = issues::answer(shared, &body, peer).await;
                 let _ = tokio::time::timeout(SLOWEST, socket::tell(&mut stream, &told)).await;

@@ -8,12 +8,14 @@
 //! checked; they do not hear what an issue is called, and only queries of the configuration are asked for them.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
 use crate::clock;
+use crate::config::Config;
 use crate::intake::socket::Peer;
 use crate::issue::{About, Answer, Ask, Category, Issue, List, MOST_KEYS, Told};
 use crate::people::{self, Evidence, Pusher};
@@ -119,43 +121,10 @@ fn question(shared: &Shared, ask: Ask, uid: u32) -> Result<Question, String> {
         return Err(format!("{} keys in one question, {MOST_KEYS} are the most", ask.keys.len()));
     }
     let applied = shared.applied();
-    let config = &applied.config;
-    let runs_us = uid == 0 || uid == rustix::process::geteuid().as_raw();
-    let settings = match &ask.git_dir {
-        Some(git_dir) => {
-            let git_dir = std::path::Path::new(git_dir);
-            intake::may_speak(config, git_dir, uid)?;
-            let real = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
-            let account = config.account_of(&real).ok_or("the repository lies in no account")?;
-            config.site_of(account).ok_or_else(|| format!("account {} has no site", account.name))?
-        }
-        None => match (&*ask.site, &config.site[..]) {
-            ("", [only]) => only,
-            ("", []) => return Err("no site is linked; `agent link` does that".to_owned()),
-            ("", _) => return Err("there are several sites, and none was named".to_owned()),
-            (name, sites) => {
-                sites.iter().find(|site| site.name == name).ok_or_else(|| format!("there is no site called {name}"))?
-            }
-        },
-    };
-    let holder = || {
-        let pusher = Pusher { login: people::user(uid), by: Evidence::Peer };
-        applied.people.holder(&pusher)
-    };
-    let is_host = config.account.iter().any(|account| account.smart.is_host(uid));
-    let login = if is_host { None } else { shared.logins.linked(&settings.name, &holder()) };
+    let settings = site(&applied.config, ask.git_dir.as_deref(), &ask.site, uid)?;
     let personal = ask.git_dir.is_none() || ask.list != List::None;
-    let sites = settings.account.is_some() && (runs_us || !personal);
-    let (actor, own) = match login {
-        Some(login) if personal || !sites => (login.account, true),
-        _ if sites => (SITE.to_owned(), runs_us),
-        _ => {
-            return Err(format!(
-                "site {} has no account that may read issues; `agent login` links yours, `agent link` the site's",
-                settings.name
-            ));
-        }
-    };
+    let (actor, own) = account(shared, &applied, settings, personal, uid)?;
+    let runs_us = runs_us(uid);
     if !runs_us && actor == SITE && !ask.queries.is_empty() {
         return Err("only queries of the configuration are asked for others".to_owned());
     }
@@ -167,6 +136,54 @@ fn question(shared: &Shared, ask: Ask, uid: u32) -> Result<Question, String> {
         list: ask.list,
         own,
     })
+}
+
+/// The site that somebody means: that of a repository, the one they name, or the only one.
+pub fn site<'a>(config: &'a Config, git_dir: Option<&str>, name: &str, uid: u32) -> Result<&'a Settings, String> {
+    if let Some(git_dir) = git_dir {
+        let git_dir = Path::new(git_dir);
+        intake::may_speak(config, git_dir, uid)?;
+        let real = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
+        let account = config.account_of(&real).ok_or("the repository lies in no account")?;
+        return config.site_of(account).ok_or_else(|| format!("account {} has no site", account.name));
+    }
+    match (name, &config.site[..]) {
+        ("", [only]) => Ok(only),
+        ("", []) => Err("no site is linked; `agent link` does that".to_owned()),
+        ("", _) => Err("there are several sites, and none was named".to_owned()),
+        (name, sites) => {
+            sites.iter().find(|site| site.name == name).ok_or_else(|| format!("there is no site called {name}"))
+        }
+    }
+}
+
+/// Whether a user is the one as whom the daemon runs, or may do all that one may.
+pub fn runs_us(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
+}
+
+/// Under which name the logins and the news of a user are kept.
+pub fn holder(applied: &Applied, uid: u32) -> String {
+    applied.people.holder(&Pusher { login: people::user(uid), by: Evidence::Peer })
+}
+
+/// The account at a site through which something is done for a user, as the ledger names it, and whether it is their own:
+/// for what is personal the one that they have linked, else the site's.
+pub fn account(
+    shared: &Shared,
+    applied: &Applied,
+    site: &Settings,
+    personal: bool,
+    uid: u32,
+) -> Result<(String, bool), String> {
+    let is_host = applied.config.account.iter().any(|account| account.smart.is_host(uid));
+    let login = if is_host { None } else { shared.logins.linked(&site.name, &holder(applied, uid)) };
+    let sites = site.account.is_some() && (runs_us(uid) || !personal);
+    match login {
+        Some(login) if personal || !sites => Ok((login.account, true)),
+        _ if sites => Ok((SITE.to_owned(), runs_us(uid))),
+        _ => Err(format!("there is no account at site {} to do that with; `agent login` links yours", site.name)),
+    }
 }
 
 async fn told(shared: &Arc<Shared>, question: Question, patience: Duration) -> anyhow::Result<Told> {

@@ -5,7 +5,7 @@
 //!
 //! | part | looks after |
 //! | --- | --- |
-//! | [`intake`] | the hooks' socket and the drop-box: events in, questions about [`issues`] |
+//! | [`intake`] | the hooks' socket and the drop-box: events in, questions about [`issues`], [`typed`] orders |
 //! | [`line`] | queued events: what each means for its site |
 //! | [`sites`] | one loop a site: claim, tell, settle |
 //! | [`effects`] | one loop a site whose orders we carry out: claim, send or look, settle; [`actors`] in whose name |
@@ -30,6 +30,7 @@ mod logins;
 mod mail;
 mod rewritten;
 mod sites;
+mod typed;
 mod upkeep;
 mod verify;
 

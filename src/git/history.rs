@@ -540,6 +540,14 @@ impl<'a> Raw<'a> {
     }
 }
 
+impl Ident {
+    /// Reads `Ann Example <ann@example.org> 1772357400 +0100`, as a commit and `git var` write it.
+    pub fn read(line: &[u8]) -> Option<Ident> {
+        let ((name, email), (at, offset)) = (person(line), moment(line));
+        (!email.is_empty()).then(|| Ident { name: name.to_vec(), email: email.to_vec(), at, offset })
+    }
+}
+
 /// Takes the first line off a text, without its end.
 fn take_line<'a>(text: &mut &'a [u8]) -> &'a [u8] {
     let whole = mem::take(text);

@@ -19,7 +19,7 @@ use minicbor::{Decode, Encode};
 
 use crate::event::Event;
 use crate::failpoint::failpoint;
-use crate::issue::{Ask, Told};
+use crate::issue::{Ask, Told, Typed};
 
 /// What the daemon answers to a frame.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -94,6 +94,16 @@ pub fn ask(ask: &Ask, socket: &Path) -> Result<Told, Error> {
     Ok(socket::ask(socket, &frame, Instant::now() + patience)?)
 }
 
+/// Has the daemon take up typed orders; it may be waited for a little longer than for what comes of them.
+pub fn order(typed: &Typed, socket: &Path) -> Result<Reply, Error> {
+    let body = minicbor::to_vec(typed).expect("writing to a vector cannot fail");
+    let frame = frame::wrap_as(frame::TYPED, &body)?;
+    let patience = Duration::from_millis(u64::from(typed.wait_ms)) + STORED_IN;
+    Ok(socket::ask(socket, &frame, Instant::now() + patience)?)
+}
+
+/// How long the daemon may take to put something on the disk for somebody who looks on.
+const STORED_IN: Duration = Duration::from_secs(5);
 /// How long the daemon may take for what it remembers.
 const ANSWERS_IN: Duration = Duration::from_millis(100);
 

@@ -195,7 +195,7 @@ fn meet(c: &Connection, event: &Event, now: i64) -> Result<()> {
 }
 
 /// Takes `count` numbers for events; the last one is returned.
-fn numbers(c: &Connection, count: usize) -> Result<i64> {
+pub fn numbers(c: &Connection, count: usize) -> Result<i64> {
     let sql = "UPDATE meta SET value = value + ?1 WHERE name = 'event' RETURNING value";
     c.prepare_cached(sql)?.query_row([count as i64], |row| row.get(0))
 }

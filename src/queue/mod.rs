@@ -410,6 +410,11 @@ impl Queue {
         self.store.read(move |c| look::trace(c, &what)).await
     }
 
+    /// A number for something that comes after all events so far.
+    pub async fn number(&self) -> Result<i64, Error> {
+        self.store.write(|c| events::numbers(c, 1)).await
+    }
+
     /// Writes down what an event orders, and says how each order stands; the same order again changes nothing,
     /// unless nobody vouched for it so far.
     pub async fn plan(&self, planned: Planned, now: i64) -> Result<Vec<Ruled>, Error> {

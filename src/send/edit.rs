@@ -12,7 +12,7 @@ use super::outcome::{Attempt, Obstacle, Probe};
 use super::platform::{Match, Person, Platform, whose};
 use crate::effect::Action;
 
-/// The word for whoever authored the commit.
+/// The word for whoever authored the commit, or typed the order.
 const ME: &str = "me";
 
 /// Those fields of an issue that can be ordered.
@@ -104,6 +104,14 @@ impl Platform {
     async fn whom(&self, deed: &Deed<'_>, to: &str, now: i64) -> Result<Person, Obstacle> {
         let to = to.trim().trim_start_matches('@');
         let author = String::from_utf8_lossy(&deed.effect.author.email);
+        if to == ME {
+            let myself = self.myself(now).await?;
+            // Jira shows everybody their own address, whatever it hides from others.
+            let typed_by_them = self.own && deed.effect.commit.is_empty();
+            if typed_by_them || myself.has(&author) {
+                return Ok(myself);
+            }
+        }
         let (word, found) = match to {
             ME => (&*author, self.person(&author, now).await?),
             _ if to.contains('@') => (to, self.person(to, now).await?),

@@ -245,8 +245,12 @@ impl Platform {
         }
         // Whoever pushed or signed it gave the order; the name in a commit proves nothing.
         let pusher = Some(&deed.effect.pusher).filter(|pusher| !pusher.is_empty() && **pusher != name);
-        let who = pusher.map_or_else(|| name.to_string(), |pusher| format!("{pusher} (in a commit of {name})"));
-        let author = (!own || pusher.is_some()).then_some(who.as_str());
+        let who = match pusher {
+            None => name.to_string(),
+            Some(pusher) if commit.is_empty() => pusher.clone(),
+            Some(pusher) => format!("{pusher} (in a commit of {name})"),
+        };
+        let author = (!own || (pusher.is_some() && !commit.is_empty())).then_some(who.as_str());
         Ok(Saying::new(text, Source { author, commit, repository: deed.repository, token }))
     }
 

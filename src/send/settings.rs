@@ -138,6 +138,16 @@ impl Settings {
         Ok(Some(proxy.no_proxy(self.no_proxy.as_deref().and_then(NoProxy::from_string))))
     }
 
+    /// Whether the agent can carry something out here: the orders of commits where it is their executor, and what people
+    /// type wherever there is an account to do it with.
+    pub fn carries_out(&self) -> bool {
+        match self.executor {
+            Executor::Agent => true,
+            Executor::Jira => self.account.is_some(),
+            Executor::Off => false,
+        }
+    }
+
     /// Who carries out orders there: a Jira that is told of no commit carries out none.
     pub fn executor(&self) -> Executor {
         match (self.kind, self.executor) {

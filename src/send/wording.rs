@@ -17,6 +17,7 @@ pub struct Saying {
 pub struct Source<'a> {
     /// Who says so, unless that is the account which says it.
     pub author: Option<&'a str>,
+    /// Empty where the words were typed.
     pub commit: &'a str,
     pub repository: &'a str,
     /// A word to find it by, where nothing but text is kept.
@@ -39,20 +40,21 @@ impl Saying {
 
 impl Source<'_> {
     fn line(self) -> Option<String> {
-        let commit = self.commit.get(..7).unwrap_or(self.commit);
         let words = |text: &str| shortened(&cleaned(text).split_whitespace().collect::<Vec<_>>().join(" "), NAME);
+        let commit = match self.commit {
+            "" => String::new(),
+            id => format!(" commit {} in {}", id.get(..7).unwrap_or(id), words(self.repository)),
+        };
         let author = self.author.map(|author| match words(author) {
             name if name.is_empty() => "— somebody without a name".to_owned(),
             name => format!("— {name}"),
         });
-        match (author, self.token) {
-            (None, None) => None,
-            (Some(author), None) => Some(format!("{author}, commit {commit} in {}", words(self.repository))),
-            (None, Some(token)) => Some(format!("— commit {commit} in {} ({token})", words(self.repository))),
-            (Some(author), Some(token)) => {
-                Some(format!("{author}, commit {commit} in {} ({token})", words(self.repository)))
-            }
+        let token = self.token.map(|token| format!(" ({token})"));
+        if author.is_none() && token.is_none() {
+            return None;
         }
+        let comma = if author.is_some() && !commit.is_empty() { "," } else { "" };
+        Some(format!("{}{comma}{commit}{}", author.as_deref().unwrap_or("—"), token.unwrap_or_default()))
     }
 }
 
@@ -130,6 +132,9 @@ mod tests {
             line(Source { author: None, token: Some("gja1"), ..SOURCE }),
             "— commit 1a2b3c4 in team/tool (gja1)"
         );
+        assert_eq!(line(Source { commit: "", ..SOURCE }), "— Ann Example");
+        assert_eq!(line(Source { commit: "", token: Some("gja1"), ..SOURCE }), "— Ann Example (gja1)");
+        assert_eq!(line(Source { commit: "", author: None, token: Some("gja1"), ..SOURCE }), "— (gja1)");
         let both = Source { token: Some("gja1"), author: Some("Ann\n\u{202e}h1. x"), ..SOURCE };
         assert_eq!(line(both), "— Ann \u{fffd}h1. x, commit 1a2b3c4 in team/tool (gja1)");
         assert_eq!(
