@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::host::{self, Account, Below};
+use crate::host::{self, Account, Below, NOWHERE};
 use crate::people::{self, Group, People, Person};
 use crate::smart::Policy;
 use crate::{branch, mail, parse, queue, send};
@@ -112,6 +112,14 @@ pub struct Environment {
     pub push_options: Vec<OsString>,
 }
 
+/// How a repository is linked. Whoever has to know asks [`Config::link_of`], so that hooks, daemon and words agree.
+#[derive(Clone, Copy, Debug)]
+pub struct Link<'a> {
+    pub account: &'a Account,
+    /// The site that the account's routes lead to; `None` while there is none.
+    pub site: Option<&'a send::Settings>,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("no configuration: {} does not exist; `agent link` makes one", .0.display())]
@@ -149,14 +157,32 @@ impl Config {
     }
 
     /// The account that a repository belongs to: of those whose patterns let it in, the one whose root is nearest above it.
+    /// None where that account has a route by which nothing of the repository is sent.
     pub fn account_of(&self, git_dir: &Path) -> Option<&Account> {
-        let covering = self.account.iter().filter(|account| account.covers(git_dir));
-        covering.max_by_key(|account| account.root.components().count())
+        self.nearest(git_dir).filter(|account| !account.is_nowhere(git_dir))
     }
 
-    /// Whether a repository lies below an account's root and that account's patterns keep it out, and no other lets it in.
-    pub fn keeps_out(&self, git_dir: &Path) -> bool {
-        self.account_of(git_dir).is_none() && self.account.iter().any(|account| account.contains(git_dir))
+    /// How a repository is linked, if it is.
+    pub fn link_of(&self, git_dir: &Path) -> Option<Link<'_>> {
+        let account = self.account_of(git_dir)?;
+        Some(Link { account, site: self.named_or_only(account.site_for(&account.repository_name(git_dir))) })
+    }
+
+    /// Why a repository is not linked although it lies below the root of an account: which account says so, and by what.
+    pub fn keeps_out(&self, git_dir: &Path) -> Option<String> {
+        let name = |account: &Account| account.repository_name(git_dir);
+        match self.nearest(git_dir) {
+            Some(it) if it.is_nowhere(git_dir) => {
+                Some(format!("account {} sends nothing of {}: a route of it says \"{NOWHERE}\"", it.name, name(it)))
+            }
+            Some(_) => None,
+            None => {
+                let around = self.account.iter().filter(|account| account.contains(git_dir));
+                let it = around.max_by_key(|account| account.root.components().count())?;
+                let patterns = "a pattern under `include` or `exclude`";
+                Some(format!("account {} leaves out {} by {patterns}", it.name, name(it)))
+            }
+        }
     }
 
     /// The repositories that an account links, as they lie there now; a wiki belongs to the repository beside it.
@@ -167,17 +193,41 @@ impl Config {
         below
     }
 
-    /// The site that an account is linked to: the one it names, or the only one there is.
+    /// The site of those repositories of an account that no route leads elsewhere: the one it names, or the only one there is.
     pub fn site_of(&self, account: &Account) -> Option<&send::Settings> {
-        match (&account.site, &self.site[..]) {
-            (Some(name), sites) => sites.iter().find(|site| site.name == *name),
+        self.named_or_only(account.site.as_deref())
+    }
+
+    /// All sites that repositories of an account may go to.
+    fn sites_of<'a>(&'a self, account: &'a Account) -> impl Iterator<Item = &'a send::Settings> {
+        let routes = account.route.iter().filter_map(|route| self.named_or_only(Some(&route.site)));
+        self.site_of(account).into_iter().chain(routes)
+    }
+
+    fn named_or_only(&self, name: Option<&str>) -> Option<&send::Settings> {
+        match (name, &self.site[..]) {
+            (Some(name), sites) => sites.iter().find(|site| site.name == name),
             (None, [only]) => Some(only),
             (None, _) => None,
         }
     }
 
-    /// The rules by which messages are read for a site.
-    pub fn rules(&self, site: Option<&send::Settings>) -> Result<parse::Rules, parse::Error> {
+    fn nearest(&self, git_dir: &Path) -> Option<&Account> {
+        let covering = self.account.iter().filter(|account| account.covers(git_dir));
+        covering.max_by_key(|account| account.root.components().count())
+    }
+
+    /// The rules by which the messages of a repository are read.
+    pub fn rules(&self, link: Option<Link<'_>>) -> Result<parse::Rules, parse::Error> {
+        let rules = self.rules_at(link.and_then(|link| link.site))?;
+        Ok(match link {
+            Some(Link { account, .. }) => rules.only(&format!("account {}", account.name), &account.keys),
+            None => rules,
+        })
+    }
+
+    /// The rules of a site by themselves, whatever an account leaves of them.
+    pub fn rules_at(&self, site: Option<&send::Settings>) -> Result<parse::Rules, parse::Error> {
         let projects: BTreeSet<String> = site.into_iter().flat_map(|site| site.projects.iter().cloned()).collect();
         parse::Rules::new(&self.parse, if projects.is_empty() { None } else { Some(projects) })
     }
@@ -222,6 +272,9 @@ impl Config {
         let mut names = BTreeSet::new();
         for site in &self.site {
             site.check().map_err(|error| format!("site {}: {error}", site.name))?;
+            if site.name == NOWHERE {
+                return Err(format!("no site can be called {NOWHERE}: in a route that says that nothing is sent"));
+            }
             if !names.insert(&site.name) {
                 return Err(format!("two sites are called {}", site.name));
             }
@@ -233,41 +286,59 @@ impl Config {
             if let Some(because) = groups.find_map(|group| people.lacks_group(group)) {
                 return Err(format!("account {}: smart: allow: {because}", account.name));
             }
-            let site = self.site_of(account);
-            let executor = site.map(send::Settings::executor);
-            if !account.repository.is_empty() && executor == Some(send::Executor::Off) {
+            self.check_sites(account)?;
+            if !names.insert(&account.name) {
+                return Err(format!("two accounts are called {}", account.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks an account together with the sites that its repositories may go to.
+    fn check_sites(&self, account: &Account) -> Result<(), String> {
+        if self.site_of(account).is_none() && !self.site.is_empty() {
+            return Err(match &account.site {
+                Some(name) => format!("account {}: there is no site called {name}", account.name),
+                None => {
+                    format!("account {}: which site? there are several, so `site` has to name one", account.name)
+                }
+            });
+        }
+        let is_there = |name: &str| name == NOWHERE || self.site.iter().any(|site| site.name == name);
+        if let Some(route) = account.route.iter().find(|route| !is_there(&route.site)) {
+            return Err(format!("account {}: route: there is no site called {}", account.name, route.site));
+        }
+        for site in self.sites_of(account) {
+            let executor = site.executor();
+            if !account.repository.is_empty() && executor == send::Executor::Off {
                 return Err(format!(
                     "account {}: repository: smart_commits is for commands that are carried out, and the site's executor is \"off\"",
                     account.name
                 ));
             }
-            if account.smart.policy == Policy::Linked && executor.is_some_and(|who| who != send::Executor::Agent) {
+            if account.smart.policy == Policy::Linked && executor != send::Executor::Agent {
                 return Err(format!(
                     "account {}: smart: policy = \"linked\" is for commands that the agent carries out (executor = \"agent\")",
                     account.name
                 ));
             }
             let by_site = !matches!(account.smart.policy, Policy::Off | Policy::Linked);
-            if by_site && site.is_some_and(send::Settings::lacks_account) {
+            if by_site && site.lacks_account() {
                 return Err(format!(
                     "account {}: smart: the agent carries out commands through an account at the site, and site {} has no [site.account]",
-                    account.name,
-                    site.map(|site| site.name.as_str()).unwrap_or_default()
+                    account.name, site.name
                 ));
             }
-            if !names.insert(&account.name) {
-                return Err(format!("two accounts are called {}", account.name));
-            }
-            if self.site_of(account).is_none() && !self.site.is_empty() {
-                return Err(match &account.site {
-                    Some(name) => format!("account {}: there is no site called {name}", account.name),
-                    None => {
-                        format!("account {}: which site? there are several, so `site` has to name one", account.name)
-                    }
-                });
-            }
         }
-        Ok(())
+        let listed = self.sites_of(account).all(|site| !site.projects.is_empty());
+        let is_of_a_site = |key: &&String| {
+            self.sites_of(account).any(|site| site.projects.iter().any(|project| project.eq_ignore_ascii_case(key)))
+        };
+        let stranger = account.keys.iter().find(|key| !is_of_a_site(key)).filter(|_| listed && !self.site.is_empty());
+        match stranger {
+            Some(key) => Err(format!("account {}: keys: no `projects` of its sites names {key}", account.name)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -457,6 +528,57 @@ mod tests {
         let site = "[[site]]\nname = \"y\"\nurl = \"https://y.example\"\nclient_id = \"i\"\nsecret_file = \"/s\"\n";
         let account = "[[account]]\nname = \"a\"\nroot = \"/srv\"\n[[account.repository]]\nmatch = \"*\"\nsmart_commits = false\n";
         check(&format!("{site}executor = \"off\"\n{account}"), "account a: repository: smart_commits is for");
+    }
+
+    const TWO_SITES: &str = "[[site]]\nname = \"a\"\nurl = \"https://a.example\"\nclient_id = \"i\"\nsecret_file = \"/s\"\nprojects = [\"CORE\"]\n\
+        [[site]]\nname = \"b\"\nurl = \"https://b.example\"\nclient_id = \"i\"\nsecret_file = \"/s\"\nprojects = [\"PAY\"]\n";
+
+    #[test]
+    fn a13_a14_the_first_route_that_fits_says_where_a_repository_goes() {
+        let text = format!(
+            "{TWO_SITES}[[account]]\nname = \"outer\"\nroot = \"/srv\"\nsite = \"a\"\n\
+             [[account]]\nname = \"git\"\nroot = \"/srv/git\"\nsite = \"a\"\nkeys = [\"core\", \"PAY\"]\n\
+             [[account.route]]\nrepositories = [\"pay/secret*\"]\nsite = \"none\"\n\
+             [[account.route]]\nrepositories = [\"pay/*\", \"money\"]\nsite = \"b\"\n"
+        );
+        let config = Config::parse(&text, Path::new("/etc/c.toml")).unwrap();
+        for (git_dir, expected) in [
+            ("/srv/git/tool.git", Some(("git", "a"))),
+            ("/srv/git/pay/deep/tool.git", Some(("git", "b"))),
+            ("/srv/git/money.git", Some(("git", "b"))),
+            ("/srv/other.git", Some(("outer", "a"))),
+            // Nor does the account around it get what this one keeps to itself.
+            ("/srv/git/pay/secret-tool.git", None),
+            ("/home/tool.git", None),
+        ] {
+            let link = config.link_of(Path::new(git_dir));
+            let found = link.map(|link| (link.account.name.as_str(), link.site.unwrap().name.as_str()));
+            assert_eq!(found, expected, "{git_dir}");
+        }
+        let because = config.keeps_out(Path::new("/srv/git/pay/secret-tool.git")).unwrap();
+        assert_eq!(because, "account git sends nothing of pay/secret-tool: a route of it says \"none\"");
+        assert_eq!(config.keeps_out(Path::new("/home/tool.git")), None);
+        // What an account links is at each site as much as that site has.
+        let keys = |git_dir: &str| {
+            let rules = config.rules(config.link_of(Path::new(git_dir))).unwrap();
+            let mentions = rules.message(b"core-1 PAY-2 CORE-3 #close OTHER-4 #close");
+            mentions.keys.iter().map(|found| found.key.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!((keys("/srv/git/tool.git"), keys("/srv/git/money.git")), ("CORE-1 CORE-3".into(), "PAY-2".into()));
+    }
+
+    #[test]
+    fn a13_a14_a_route_or_a_key_that_could_not_be_meant_is_told() {
+        let account = format!("{TWO_SITES}[[account]]\nname = \"a\"\nroot = \"/srv\"\nsite = \"a\"\n");
+        let route = |lines: &str| format!("{account}[[account.route]]\n{lines}");
+        check(&route("repositories = [\"x\"]\nsite = \"c\"\n"), "account a: route: there is no site called c");
+        check(&route("repositories = []\nsite = \"b\"\n"), "account a: route: `repositories` is empty");
+        check(&TWO_SITES.replace("\"b\"", "\"none\""), "no site can be called none");
+        check(&format!("{account}keys = [\"CORE-1\"]\n"), "account a: keys: \"CORE-1\" is no project key");
+        check(
+            &format!("{account}keys = [\"CORE\", \"PAY\"]\n"),
+            "account a: keys: no `projects` of its sites names PAY",
+        );
     }
 
     #[test]

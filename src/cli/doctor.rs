@@ -192,9 +192,10 @@ fn repository(path: &Path, config: &Config) -> Vec<Finding> {
     };
     let shown = git_dir.display();
     let mut findings = Vec::new();
-    match config.account_of(&git_dir) {
-        Some(account) => findings.push(good(format!("{shown} lies in account {}", account.name))),
-        None => findings.push(bad(
+    match (config.account_of(&git_dir), config.keeps_out(&git_dir)) {
+        (Some(account), _) => findings.push(good(format!("{shown} lies in account {}", account.name))),
+        (None, Some(because)) => findings.push(good(format!("{}, so its hooks do nothing", Untrusted::text(&because)))),
+        (None, None) => findings.push(bad(
             format!("{shown} lies in no account, so its events are refused"),
             &format!("agent install {shown}"),
         )),

@@ -87,7 +87,7 @@ fn forget(git_dir: &Path, context: &Context) -> anyhow::Result<()> {
     let chosen = host::config_of(&repository).filter(|_| context.chosen.is_none());
     let path = chosen.unwrap_or_else(|| context.config_path());
     let places = Places::new(&path, &Config::load(&path)?, &context.environment);
-    let Changed { changed } = admin::post(&places, "/forget", &Forget { repository: id.to_owned() })?;
+    let Changed { changed } = admin::post(&places, "/forget", &Forget { repository: id.to_owned(), site: None })?;
     show::line(format_args!("{changed} sites were told of it and are to forget it"));
     Ok(())
 }
@@ -107,7 +107,7 @@ fn keep_out(git_dir: &Path, context: &Context) -> anyhow::Result<()> {
 
 /// Lets in again what [`keep_out`] kept out by its very name.
 fn let_in(config: Config, places: &Places, git_dir: &Path) -> anyhow::Result<Config> {
-    if !config.keeps_out(git_dir) {
+    if config.keeps_out(git_dir).is_none() {
         return Ok(config);
     }
     let around = config.account.iter().filter(|account| account.contains(git_dir));
@@ -116,12 +116,10 @@ fn let_in(config: Config, places: &Places, git_dir: &Path) -> anyhow::Result<Con
     let changed = edit::change(&places.config, |edit| {
         set_among(edit.account_called(&nearest.name)?, "exclude", &name, false)?;
         let config = Config::parse(&edit.text(), &places.config)?;
-        anyhow::ensure!(
-            !config.keeps_out(git_dir),
-            "account {} leaves out {name} by a pattern under `include` or `exclude`",
-            nearest.name
-        );
-        Ok(())
+        match config.keeps_out(git_dir) {
+            Some(because) => anyhow::bail!(because),
+            None => Ok(()),
+        }
     })?;
     let _ = admin::post::<bool>(places, "/reload", &());
     Ok(changed)

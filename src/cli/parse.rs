@@ -33,8 +33,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
     for message in messages(arguments)? {
         match (arguments.json, arguments.strict) {
             (true, true) => show::line(serde_json::to_string(&strict::message(&message))?),
-            (true, false) => show::line(serde_json::to_string(&as_json(&rules.message(&message), &message))?),
-            (false, _) => explain(&rules.message(&message), &message),
+            (true, false) => show::line(serde_json::to_string(&as_json(&rules.message(&message), &rules, &message))?),
+            (false, _) => explain(&rules.message(&message), &rules, &message),
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -48,13 +48,15 @@ fn rules(arguments: &Arguments, context: &Context) -> anyhow::Result<Rules> {
     if arguments.strict {
         settings.mode = Mode::Strict;
     }
-    let site = host::find_git_dir(&PathBuf::from(".")).ok().and_then(|git_dir| {
-        let account = config.account_of(&git_dir)?;
-        config.site_of(account)
-    });
-    let projects = site.or(config.site.first()).map(|site| site.projects.iter().cloned().collect());
-    let projects = projects.filter(|projects: &std::collections::BTreeSet<String>| !projects.is_empty());
-    Ok(Rules::new(&settings, projects)?)
+    let config = Config { parse: settings, ..config };
+    let git_dir = host::find_git_dir(&PathBuf::from(".")).ok();
+    if let Some(because) = git_dir.as_ref().and_then(|git_dir| config.keeps_out(git_dir)) {
+        show::note(Untrusted::text(&because));
+    }
+    Ok(match git_dir.and_then(|git_dir| config.link_of(&git_dir)) {
+        Some(link) => config.rules(Some(link))?,
+        None => config.rules_at(config.site.first())?,
+    })
 }
 
 fn messages(arguments: &Arguments) -> anyhow::Result<Vec<Vec<u8>>> {
@@ -86,13 +88,13 @@ fn resolve(commits: &str) -> anyhow::Result<Vec<Oid>> {
     String::from_utf8_lossy(&output.stdout).lines().map(|line| Ok(line.parse()?)).collect()
 }
 
-fn as_json(mentions: &Mentions, message: &[u8]) -> serde_json::Value {
-    let reasons: Vec<_> = mentions.rejected.iter().map(|look| look.because.to_string()).collect();
+fn as_json(mentions: &Mentions, rules: &Rules, message: &[u8]) -> serde_json::Value {
+    let reasons: Vec<_> = mentions.rejected.iter().map(|look| rules.says(look.because)).collect();
     let refusals: Vec<_> = mentions.refused.iter().map(|refused| refused.because.to_string()).collect();
     json!({ "mentions": mentions, "rejected_because": reasons, "refused_because": refusals, "bytes": message.len() })
 }
 
-fn explain(mentions: &Mentions, message: &[u8]) {
+fn explain(mentions: &Mentions, rules: &Rules, message: &[u8]) {
     let subject = message.split(|byte| *byte == b'\n').next().unwrap_or_default();
     show::line(format_args!("{}", Untrusted(subject)));
     for found in &mentions.keys {
@@ -112,7 +114,7 @@ fn explain(mentions: &Mentions, message: &[u8]) {
         }
     }
     for look in &mentions.rejected {
-        show::line(format_args!("  {} links nothing: {}", Untrusted::text(&look.text), look.because));
+        show::line(format_args!("  {} links nothing: {}", Untrusted::text(&look.text), rules.says(look.because)));
     }
     if mentions.keys.is_empty() && mentions.rejected.is_empty() {
         show::line("  no issue key");

@@ -236,14 +236,15 @@ fn line_of(what: &str, [commits, keyed, requests]: [u64; 3]) -> String {
 }
 
 fn count_one(config: &Config, path: &Path, bounds: &Bounds) -> anyhow::Result<[u64; 3]> {
-    let account = config.account_of(path).ok_or_else(|| anyhow::anyhow!("it lies in no account"))?;
-    let site = config.site_of(account).ok_or_else(|| anyhow::anyhow!("no site is linked to its account"))?;
+    let unlinked = || config.keeps_out(path).unwrap_or_else(|| "it lies in no account".to_owned());
+    let link = config.link_of(path).ok_or_else(|| anyhow::anyhow!(unlinked()))?;
+    let site = link.site.ok_or_else(|| anyhow::anyhow!("no site is linked to its account"))?;
     let repository = Repository::open(path)?;
     let mut tips: Vec<Oid> =
         repository.refs()?.into_iter().filter(|(name, _)| git::concerns_us(name)).map(|(_, id)| id).collect();
     tips.sort_unstable();
     tips.dedup();
-    let (rules, home) = (config.rules(Some(site))?, account.home(path, &site.url));
+    let (rules, home) = (config.rules(Some(link))?, link.account.home(path, &site.url));
     let history = History { repository: &repository, tips: &tips, bounds, rules: &rules, home: &home };
     let (commits, keyed) = history.count_keyed()?;
     Ok([commits, keyed, keyed.div_ceil(400)])

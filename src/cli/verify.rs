@@ -39,7 +39,13 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<ExitCode> 
 }
 
 fn tell(one: &Compared) {
-    show::line(format_args!("repository {}", Untrusted::text(&one.path)));
+    let path = Untrusted::text(&one.path);
+    show::line(format_args!("repository {path}"));
+    for (site, count) in &one.elsewhere {
+        show::line(format_args!(
+            "  {count} are at site {site}, where it does not go any more: `agent forget {path} --site {site}` takes them out"
+        ));
+    }
     if let Some(trouble) = &one.trouble {
         return show::line(format_args!("  not compared: {}", Untrusted::text(trouble)));
     }

@@ -1,5 +1,6 @@
 //! `agent why`: the way of a commit, an issue or a branch, from Git to Jira.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap_complete::engine::ArgValueCompleter;
@@ -7,7 +8,10 @@ use serde::Serialize;
 
 use super::{Context, admin, here, show};
 use crate::clock;
+use crate::config::Config;
 use crate::entity::{branch_id, branch_name};
+use crate::host;
+use crate::parse::IssueKey;
 use crate::queue::{EffectRow, EntityRow};
 use crate::serve::{Why, WhyEvent};
 use crate::text::Untrusted;
@@ -28,7 +32,7 @@ struct What<'a> {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode> {
-    let (_, places) = context.config()?;
+    let (config, places) = context.config()?;
     let mut why: Why = admin::get(&places, "/why", &What { what: &arguments.what })?;
     if why.entities.is_empty() && why.effects.is_empty() {
         why = admin::get(&places, "/why", &What { what: &branch_id(arguments.what.as_bytes()) })?;
@@ -37,8 +41,21 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
         show::json(&why)?;
     } else {
         tell(&why, &arguments.what);
+        unlinked(&config, &arguments.what).iter().for_each(|because| show::line(format_args!("  {because}")));
     }
     Ok(if why.entities.is_empty() && why.effects.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Which accounts would link no such key, and why the repository that we are in is not linked.
+fn unlinked(config: &Config, what: &str) -> Vec<String> {
+    let key: Option<IssueKey> = what.parse().ok();
+    let by_keys = config.account.iter().filter_map(|account| {
+        let project = key.as_ref()?.project();
+        let lacks = !account.keys.is_empty() && !account.keys.iter().any(|one| one.eq_ignore_ascii_case(project));
+        lacks.then(|| format!("account {} links only {}", account.name, account.keys.join(", ")))
+    });
+    let here = host::find_git_dir(Path::new(".")).ok().and_then(|git_dir| config.keeps_out(&git_dir));
+    by_keys.chain(here).map(|because| Untrusted::text(&because).to_string()).collect()
 }
 
 fn tell(why: &Why, what: &str) {

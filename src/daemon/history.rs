@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::config::Link;
 use crate::event::Origin;
 use crate::git::{self, Oid, RefName, Repository};
 use crate::parse::Rules;
@@ -28,7 +29,7 @@ use crate::serve::history::{Start, Started};
 use crate::sync::history::{End, History, Piece};
 use crate::{clock, entity, failpoint};
 
-use super::{Applied, Shared, line, upkeep};
+use super::{Applied, Linked, Shared, line, upkeep};
 
 /// Runs that have their turn at the same time.
 const TOGETHER: usize = 2;
@@ -77,8 +78,8 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
 pub async fn met(shared: &Shared, origin: &Origin) -> Result<(), queue::Error> {
     let applied = shared.applied();
     let real = std::fs::canonicalize(origin.git_dir()).unwrap_or_else(|_| origin.git_dir().to_owned());
-    let Some(account) = applied.config.account_of(&real) else { return Ok(()) };
-    let shown = applied.config.site_of(account).is_none_or(|site| site.kind == Kind::Cloud);
+    let Some(Link { account, site }) = applied.config.link_of(&real) else { return Ok(()) };
+    let shown = site.is_none_or(|site| site.kind == Kind::Cloud);
     let Some(bounds) = account.history.bounds(clock::now()).filter(|_| shown) else { return Ok(()) };
     let (repository, git_dir) = (origin.id.clone(), origin.git_dir.clone());
     let wanted = Wanted { repository, git_dir, by_itself: true, bounds };
@@ -142,16 +143,14 @@ struct Place {
 
 impl Place {
     fn of(applied: &Applied, origin: &Origin) -> Result<Place, String> {
-        let real = std::fs::canonicalize(origin.git_dir()).unwrap_or_else(|_| origin.git_dir().to_owned());
-        let account = applied.config.account_of(&real).ok_or("it lies in no account")?;
-        let site = applied.config.site_of(account).ok_or("no site is linked to its account")?;
+        let Linked { git_dir, account, site, rules } = applied.link(origin.git_dir())?;
         if site.kind != Kind::Cloud {
             return Err(format!("site {} has no Development panel that could be filled", site.name));
         }
         Ok(Place {
             site: site.name.clone(),
-            rules: Arc::clone(applied.rules.get(&site.name).ok_or("no site is linked to its account")?),
-            home: account.home(&real, &site.url),
+            rules,
+            home: account.home(&git_dir, &site.url),
             keeps: applied.config.parse.branch_links_commits,
         })
     }

@@ -11,11 +11,11 @@ use crate::event::{Event, Kind, Origin};
 use crate::git::{Oid, RefName, Repository, Told};
 use crate::people::People;
 use crate::queue::{self, Class, Owing, Planned, Queued};
-use crate::send::{Executor, Settings};
+use crate::send::Executor;
 use crate::sync::{self, Giver, Orders, Portion, Reading, Snapshot};
 use crate::{clock, failpoint, smart};
 
-use super::{Applied, Shared, history, logins, rewritten};
+use super::{Applied, Linked, Shared, history, logins, rewritten};
 
 /// Events that are worked on at the same time.
 const TOGETHER: usize = 2;
@@ -71,11 +71,10 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
 async fn digest(shared: &Arc<Shared>, queued: Queued) -> Result<(), queue::Error> {
     let applied = shared.applied();
     let id = queued.event.id;
-    let Some((reading, site)) = reading(shared, &applied, &queued) else {
-        let because = "no site is linked to the repository's account".to_owned();
-        return shared.queue.wait(id, clock::now() + UNLINKED_MS, because).await;
+    let (reading, site) = match applied.link(queued.event.repository.git_dir()) {
+        Ok(linked) => (reading(shared, &applied, &linked, &queued), linked.site.name.clone()),
+        Err(because) => return shared.queue.wait(id, clock::now() + UNLINKED_MS, because).await,
     };
-    let site = site.name.clone();
     let (attempts, repository_id) = (queued.attempts, queued.event.repository.id.clone());
     let owner = Arc::clone(shared);
     let work = tokio::task::spawn_blocking(move || owe_all(&owner, &queued, &reading, &site));
@@ -225,18 +224,15 @@ pub fn open(origin: &Origin) -> Result<Repository, String> {
     }
 }
 
-fn reading<'a>(shared: &Shared, applied: &'a Applied, queued: &Queued) -> Option<(Reading, &'a Settings)> {
-    let git_dir = queued.event.repository.git_dir();
-    let real = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
-    let account = applied.config.account_of(&real)?;
-    let site = applied.config.site_of(account)?;
-    let reading = Reading {
-        rules: Arc::clone(applied.rules.get(&site.name)?),
-        home: account.home(&real, &site.url),
+fn reading(shared: &Shared, applied: &Applied, linked: &Linked<'_>, queued: &Queued) -> Reading {
+    let Linked { git_dir, account, site, rules } = linked;
+    Reading {
+        rules: Arc::clone(rules),
+        home: account.home(git_dir, &site.url),
         branch_links_commits: applied.config.parse.branch_links_commits,
         orders: match site.executor() {
             Executor::Off => None,
-            _ if !account.smart_commits(&real) => None,
+            _ if !account.smart_commits(git_dir) => None,
             Executor::Jira => Orders::new(
                 &queued.event,
                 queued.uid,
@@ -248,8 +244,7 @@ fn reading<'a>(shared: &Shared, applied: &'a Applied, queued: &Queued) -> Option
             .map(|orders| Orders { by_jira: true, ..first_sight(orders, queued) }),
             Executor::Agent => orders(shared, queued, &site.name, &account.smart, &applied.people),
         },
-    };
-    Some((reading, site))
+    }
 }
 
 /// What is special about an event of a repository that nobody has pushed to before.

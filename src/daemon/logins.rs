@@ -10,6 +10,7 @@ use secrecy::zeroize::Zeroizing;
 use tokio::sync::Semaphore;
 
 use crate::clock;
+use crate::config::Link;
 use crate::event::{Event, Kind};
 use crate::intake::{Outcome, Reply};
 use crate::login::{Request, Wish};
@@ -65,8 +66,9 @@ pub fn actor(
 pub fn lacks(shared: &Shared, applied: &Applied, event: &Event, uid: u32) -> Option<String> {
     let git_dir = event.repository.git_dir();
     let real = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
-    let account = applied.config.account_of(&real).filter(|account| account.smart.policy == Policy::Linked)?;
-    let site = applied.config.site_of(account).filter(|site| site.executor == Executor::Agent)?;
+    let Link { account, site } =
+        applied.config.link_of(&real).filter(|link| link.account.smart.policy == Policy::Linked)?;
+    let site = site.filter(|site| site.executor == Executor::Agent)?;
     let pushed = event.kind == Kind::Push;
     let pusher = if pushed { applied.people.pusher(&event.claims, uid, account.smart.is_host(uid)) } else { None };
     actor(shared, &applied.people, &account.smart, &site.name, pusher.as_ref()).err()

@@ -48,11 +48,13 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::clock;
-use crate::config::{Config, Environment, Places};
+use crate::config::{Config, Environment, Link, Places};
+use crate::host::Account;
 use crate::login::Logins;
 use crate::parse::Rules;
 use crate::people::People;
 use crate::queue::{self, Queue};
+use crate::send;
 use crate::serve::{self, Office, Running};
 
 /// Why the process ends.
@@ -67,9 +69,18 @@ pub enum End {
 /// What a configuration means, ready to use.
 struct Applied {
     config: Config,
-    /// By site's name.
-    rules: HashMap<String, Arc<Rules>>,
+    /// By the names of account and site.
+    rules: HashMap<(String, String), Arc<Rules>>,
     people: Arc<People>,
+}
+
+/// How a repository is linked, and how its messages are read.
+struct Linked<'a> {
+    /// Where it really is.
+    git_dir: PathBuf,
+    account: &'a Account,
+    site: &'a send::Settings,
+    rules: Arc<Rules>,
 }
 
 /// What all parts share.
@@ -136,11 +147,25 @@ impl Signals {
 
 impl Applied {
     fn new(config: Config) -> Result<Applied, String> {
-        let rules = config.site.iter().map(|site| {
-            let rules = config.rules(Some(site)).map_err(|error| format!("site {}: {error}", site.name))?;
-            Ok((site.name.clone(), Arc::new(rules)))
+        let pairs = config.account.iter().flat_map(|account| config.site.iter().map(move |site| (account, site)));
+        let rules = pairs.map(|(account, site)| {
+            let rules = config.rules(Some(Link { account, site: Some(site) }));
+            let rules = rules.map_err(|error| format!("account {}: {error}", account.name))?;
+            Ok(((account.name.clone(), site.name.clone()), Arc::new(rules)))
         });
         Ok(Applied { rules: rules.collect::<Result<_, String>>()?, people: Arc::new(config.people()?), config })
+    }
+
+    /// How a repository is linked, or why it is not.
+    fn link(&self, git_dir: &Path) -> Result<Linked<'_>, String> {
+        let real = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
+        let Some(Link { account, site }) = self.config.link_of(&real) else {
+            return Err(self.config.keeps_out(&real).unwrap_or_else(|| "it lies in no account".to_owned()));
+        };
+        let site = site.ok_or("no site is linked to the repository's account")?;
+        let rules = self.rules.get(&(account.name.clone(), site.name.clone()));
+        let rules = Arc::clone(rules.expect("there are rules for each account and site"));
+        Ok(Linked { git_dir: real, account, site, rules })
     }
 }
 

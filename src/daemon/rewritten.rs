@@ -11,7 +11,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::parse::Rules;
 use crate::queue::{self, Class, Move, Moved, NewEntity, Owing, RepositoryRow};
 use crate::{clock, sync};
 
-use super::{Applied, Shared, line};
+use super::{Applied, Linked, Shared, line};
 
 const TICK: Duration = Duration::from_secs(2);
 /// How long a repository that could not be read, or belongs to no site, is left alone.
@@ -72,7 +72,7 @@ pub fn note(
     handle: &Handle,
 ) -> Result<(), queue::Error> {
     let applied = shared.applied();
-    let after = account(&applied, event.repository.git_dir()).and_then(|account| account.1.forget_rewritten.0);
+    let after = account(&applied, event.repository.git_dir()).and_then(|account| account.forget_rewritten.0);
     let Some((after, ways)) = after.map(|after| (after, ways(event, current))).filter(|(_, ways)| !ways.is_empty())
     else {
         return Ok(());
@@ -111,8 +111,9 @@ fn look(shared: &Shared, row: &RepositoryRow) -> Result<Result<(), String>, queu
     let moves = handle.block_on(shared.queue.moves(row.id.clone()))?;
     let applied = shared.applied();
     let origin = Origin { id: row.id.clone(), git_dir: row.git_dir.clone() };
-    let Some(place) = Place::of(&applied, &origin) else {
-        return Ok(Err("no site is linked to the repository's account".to_owned()));
+    let place = match Place::of(&applied, &origin) {
+        Ok(place) => place,
+        Err(because) => return Ok(Err(because)),
     };
     let repository = match line::open(&origin) {
         Ok(repository) => repository,
@@ -149,22 +150,21 @@ pub struct Place {
 }
 
 impl Place {
-    pub fn of(applied: &Applied, origin: &Origin) -> Option<Place> {
-        let (real, account) = account(applied, origin.git_dir())?;
-        let site = applied.config.site_of(account)?;
-        Some(Place {
+    pub fn of(applied: &Applied, origin: &Origin) -> Result<Place, String> {
+        let Linked { git_dir, account, site, rules } = applied.link(origin.git_dir())?;
+        Ok(Place {
             site: site.name.clone(),
-            rules: Arc::clone(applied.rules.get(&site.name)?),
-            home: account.home(&real, &site.url),
+            rules,
+            home: account.home(&git_dir, &site.url),
             forgets: account.forget_rewritten.0.is_some(),
         })
     }
 }
 
-/// The account of a repository, and where it really is.
-fn account<'a>(applied: &'a Applied, git_dir: &Path) -> Option<(PathBuf, &'a Account)> {
+/// The account of a repository.
+fn account<'a>(applied: &'a Applied, git_dir: &Path) -> Option<&'a Account> {
     let real = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
-    applied.config.account_of(&real).map(|account| (real, account))
+    applied.config.account_of(&real)
 }
 
 /// Where the refs are by which a commit lives: branches and tags, in a clone all there are.

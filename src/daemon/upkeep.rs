@@ -106,7 +106,7 @@ pub(super) async fn compare(shared: &Shared, row: RepositoryRow) -> anyhow::Resu
     let origin = Origin { id: row.id.clone(), git_dir: row.git_dir.clone() };
     let real = std::fs::canonicalize(origin.git_dir()).unwrap_or_else(|_| origin.git_dir().to_owned());
     // What moves there meanwhile is compared once it is let in again.
-    if shared.applied().config.keeps_out(&real) {
+    if shared.applied().config.keeps_out(&real).is_some() {
         return Ok(());
     }
     let tips = shared.queue.tips(row.id.clone()).await?;

@@ -71,7 +71,11 @@ async fn compare(
 ) -> Result<(), String> {
     let origin = Origin { id: row.id.clone(), git_dir: row.git_dir.clone() };
     let applied = shared.applied();
-    let place = Place::of(&applied, &origin).ok_or("no site is linked to the repository's account")?;
+    let place = Place::of(&applied, &origin);
+    let now_at = place.as_ref().map(|place| place.site.clone()).unwrap_or_default();
+    let asked = shared.queue.elsewhere(now_at, row.id.clone()).await;
+    compared.elsewhere = asked.map_err(|error| error.to_string())?;
+    let place = place?;
     let settings =
         applied.config.site.iter().find(|site| site.name == place.site).ok_or("its site is not configured")?;
     let instance = sites::instance(shared).map_err(|error| error.to_string())?;
@@ -93,8 +97,8 @@ async fn compare(
             .compare(repair)
     });
     let found = work.await.map_err(|error| error.to_string())??;
-    let asked = std::mem::take(&mut compared.asked);
-    *compared = Compared { id: row.id.clone(), path: std::mem::take(&mut compared.path), asked, ..found };
+    let Compared { id, path, asked, elsewhere, .. } = std::mem::take(compared);
+    *compared = Compared { id, path, asked, elsewhere, ..found };
     Ok(())
 }
 

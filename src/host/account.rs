@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::entity::{Home, Web};
+use crate::parse::IssueKey;
 use crate::smart;
 use crate::sync::history::Extent;
 
@@ -19,6 +20,12 @@ pub struct Account {
     /// The site it is linked to. Default: the only one there is.
     #[serde(default)]
     pub site: Option<String>,
+    /// The project keys that its repositories link; keys of other projects link nothing and give no orders. Default: all.
+    #[serde(default)]
+    pub keys: Vec<String>,
+    /// Where some of its repositories go instead of `site`; the first that fits counts. Default: nowhere else.
+    #[serde(default)]
+    pub route: Vec<Route>,
     /// Names of repositories that are linked, where `*` stands for anything. Default: all below the root.
     #[serde(default)]
     pub include: Vec<String>,
@@ -59,6 +66,19 @@ pub struct Account {
     #[serde(default)]
     pub history: Extent,
 }
+
+/// Section `[[account.route]]` of the configuration: where some repositories of an account go.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Names of repositories, where `*` stands for anything.
+    pub repositories: Vec<String>,
+    /// The site they are linked to, or `none`: nothing of them is ever sent.
+    pub site: String,
+}
+
+/// Where a route says that nothing of a repository is sent.
+pub const NOWHERE: &str = "none";
 
 /// Section `[[account.repository]]` of the configuration: what is different in some repositories of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -117,6 +137,19 @@ impl Account {
         (self.include.is_empty() || fits(&self.include)) && !fits(&self.exclude)
     }
 
+    /// The name of the site that a repository of this name goes to, where a route or the account names one; or
+    /// [`NOWHERE`].
+    pub fn site_for(&self, name: &str) -> Option<&str> {
+        let fits = |route: &&Route| route.repositories.iter().any(|one| smart::fits(one.as_bytes(), name.as_bytes()));
+        let route = self.route.iter().find(fits);
+        route.map(|route| &route.site).or(self.site.as_ref()).map(String::as_str)
+    }
+
+    /// Whether a route says that nothing of a repository is sent.
+    pub fn is_nowhere(&self, git_dir: &Path) -> bool {
+        self.site_for(&self.repository_name(git_dir)) == Some(NOWHERE)
+    }
+
     /// What a repository is called: its path below the root, without `.git`.
     pub fn repository_name(&self, git_dir: &Path) -> String {
         let below = git_dir.strip_prefix(&self.root).unwrap_or(git_dir);
@@ -150,6 +183,12 @@ impl Account {
                 "account {}: clone needs {{repository}} where the repository's name is to stand",
                 self.name
             ));
+        }
+        if let Some(wrong) = self.keys.iter().find(|key| format!("{key}-1").parse::<IssueKey>().is_err()) {
+            return Err(format!("account {}: keys: {wrong:?} is no project key such as \"ABC\"", self.name));
+        }
+        if self.route.iter().any(|route| route.repositories.is_empty()) {
+            return Err(format!("account {}: route: `repositories` is empty, so it would fit nothing", self.name));
         }
         self.smart.check().map_err(|because| format!("account {}: smart: {because}", self.name))?;
         if self.web.is_half() {

@@ -35,7 +35,7 @@ use uuid::Uuid;
 
 use crate::git;
 
-pub use account::Account;
+pub use account::{Account, NOWHERE, Route};
 pub(crate) use below::{Below, below, is_made};
 use dir::{Dir, Entry};
 pub(crate) use drop_in::FILE as DROP_IN;

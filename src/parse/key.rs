@@ -72,6 +72,9 @@ pub enum Unlinked {
     NumberTooLong,
     #[error("found by `parse.key`, but not of the form of a key")]
     NotOfTheForm,
+    /// A key, but of a project that is not linked here; [`Rules::says`](super::Rules::says) names those that are.
+    #[error("a project that is not linked here")]
+    OtherProject,
 }
 
 /// What is a key, once the settings are known.

@@ -13,6 +13,7 @@ mod key;
 mod order;
 pub mod strict;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -78,6 +79,14 @@ pub struct Rules {
     grammar: key::Grammar,
     branch_links_commits: bool,
     more: bool,
+    only: Option<Only>,
+}
+
+/// The projects that are linked, where not all are, and who says so.
+#[derive(Clone, Debug)]
+struct Only {
+    who: String,
+    projects: BTreeSet<String>,
 }
 
 /// Says which setting cannot be used.
@@ -153,11 +162,47 @@ impl Rules {
             custom: settings.key.as_deref().map(compile).transpose()?,
         };
         let Settings { mode, ref from, branch_links_commits, more, .. } = *settings;
-        Ok(Rules { mode, from: from.clone(), grammar, branch_links_commits, more })
+        Ok(Rules { mode, from: from.clone(), grammar, branch_links_commits, more, only: None })
+    }
+
+    /// Lets only keys of these projects link and give orders, as `who` wants it; of all where there are none.
+    pub fn only(mut self, who: &str, projects: &[String]) -> Rules {
+        let projects: BTreeSet<String> = projects.iter().map(|project| project.to_uppercase()).collect();
+        if !projects.is_empty() {
+            // Whoever names a project means it.
+            self.grammar.technical.retain(|prefix| !projects.contains(prefix));
+            self.only = Some(Only { who: who.to_owned(), projects });
+        }
+        self
     }
 
     /// Reads the keys and orders of a commit message.
     pub fn message(&self, message: &[u8]) -> Mentions {
+        self.confined(self.all_of_message(message))
+    }
+
+    /// Reads the keys of a short branch name, such as `feature/ABC-1-login`.
+    pub fn branch(&self, name: &[u8]) -> Mentions {
+        self.confined(self.all_of_branch(name))
+    }
+
+    /// Whether the name of a topic branch links its commits too.
+    pub fn branch_links_commits(&self) -> bool {
+        self.branch_links_commits
+    }
+
+    /// Why a look-alike is no key, in words.
+    pub fn says(&self, because: Unlinked) -> Cow<'static, str> {
+        match (&self.only, because) {
+            (Some(Only { who, projects }), Unlinked::OtherProject) => {
+                let projects: Vec<&str> = projects.iter().map(String::as_str).collect();
+                format!("{who} links only {}", projects.join(", ")).into()
+            }
+            (_, because) => because.to_string().into(),
+        }
+    }
+
+    fn all_of_message(&self, message: &[u8]) -> Mentions {
         if self.mode == Mode::Strict {
             return strict::mentions(message);
         }
@@ -173,8 +218,7 @@ impl Rules {
         mentions
     }
 
-    /// Reads the keys of a short branch name, such as `feature/ABC-1-login`.
-    pub fn branch(&self, name: &[u8]) -> Mentions {
+    fn all_of_branch(&self, name: &[u8]) -> Mentions {
         if self.mode == Mode::Strict {
             return strict::keys(name);
         }
@@ -183,9 +227,29 @@ impl Rules {
         Mentions::of(&mut keys)
     }
 
-    /// Whether the name of a topic branch links its commits too.
-    pub fn branch_links_commits(&self) -> bool {
-        self.branch_links_commits
+    /// Takes out what concerns projects that are not linked. Only now: a command behind such a key is that key's, and would
+    /// be another's if the key had not been seen.
+    fn confined(&self, mut mentions: Mentions) -> Mentions {
+        let Some(Only { projects, .. }) = &self.only else { return mentions };
+        let linked = |key: &IssueKey| projects.contains(key.project());
+        for Found { key, at } in mentions.keys.extract_if(.., |found| !linked(&found.key)) {
+            let look = LookAlike { text: key.into(), at, because: Unlinked::OtherProject };
+            match mentions.rejected.len() < key::MOST_KEYS {
+                true => mentions.rejected.push(look),
+                false => mentions.rejected_beyond += 1,
+            }
+        }
+        mentions.rejected.sort_by_key(|look| look.at.start);
+        for order in mentions.orders.extract_if(.., |order| !linked(&order.key)) {
+            mentions.refused.push(Refused {
+                command: order.verb.command().to_owned(),
+                key: Some(order.key),
+                at: order.at,
+                because: Refusal::OtherProject,
+                instead: None,
+            });
+        }
+        mentions
     }
 }
 
@@ -391,6 +455,36 @@ mod tests {
         check(&rules, "ABC- -1 ABC 1 ABC-x ABC--1 2024-01-02", "");
         check(&rules, "ABC-1, DEF-2 and ABC-1 again", "ABC-1 DEF-2");
         check(&rules, "ABC-1-2 ABC-1.5 ABC-2-DEF-3", "ABC-1 ABC-2 DEF-3");
+    }
+
+    #[test]
+    fn a14_what_is_not_linked_here_neither_links_nor_orders_and_nobody_else_gets_its_command() {
+        let only = |mode: &str| rules(mode, None).only("account x", &["core".to_owned(), "UTF".to_owned()]);
+        for mode in ["", "mode = 'strict'"] {
+            let rules = only(mode);
+            let mentions =
+                rules.message(b"CORE-1 as in PAY-2 #close\nPAY-3, CORE-4 #comment both\nCORE-5 #time 1h PAY-6");
+            assert_eq!(
+                linked(&mentions),
+                format!(
+                    "CORE-1 CORE-4 CORE-5{}",
+                    [2, 3, 6].map(|n| format!(" | PAY-{n}: a project that is not linked here")).concat()
+                )
+            );
+            let orders: Vec<_> =
+                mentions.orders.iter().map(|order| (order.key.as_str(), order.verb.command())).collect();
+            assert_eq!(orders, [("CORE-4", "comment"), ("CORE-5", "time")], "{mode}");
+            let refused = |one: &Refused| (one.key.clone().unwrap().to_string(), one.command.clone(), one.because);
+            let other = |key: &str, command: &str| (key.to_owned(), command.to_owned(), Refusal::OtherProject);
+            let refused: Vec<_> = mentions.refused.iter().map(refused).collect();
+            assert_eq!(refused, [other("PAY-2", "close"), other("PAY-3", "comment")], "{mode}");
+            assert_eq!(
+                linked(&rules.branch(b"feature/PAY-2-CORE-7")),
+                "CORE-7 | PAY-2: a project that is not linked here"
+            );
+            assert_eq!(rules.says(mentions.rejected[0].because), "account x links only CORE, UTF");
+        }
+        check(&only(""), "UTF-8 SHA-1 core-2", "UTF-8 | SHA-1: a technical name | core-2: lower case");
     }
 
     #[test]

@@ -56,6 +56,20 @@ pub enum Verb {
     },
 }
 
+impl Verb {
+    /// The command's name without the `#`: that of a transition as it was written.
+    pub fn command(&self) -> &str {
+        match self {
+            Verb::Comment { .. } => "comment",
+            Verb::Time { .. } => "time",
+            Verb::Transition { name, .. } => name,
+            Verb::Assign { .. } => "assign",
+            Verb::Label { .. } => "label",
+            Verb::FixVersion { .. } => "fixversion",
+        }
+    }
+}
+
 /// A command that is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
@@ -84,6 +98,8 @@ pub enum Refusal {
     Time(NotDuration),
     #[error("{0} gives no orders")]
     Unordered(Unordered),
+    #[error("its project is not linked here")]
+    OtherProject,
     #[error("the key is not among the first 100 of the message")]
     TooManyKeys,
     #[error("a message gives at most 1000 orders: this one and what follows are left out")]

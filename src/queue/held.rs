@@ -37,6 +37,17 @@ pub fn acknowledged(
     c.prepare_cached(sql)?.query_map(values, row)?.collect()
 }
 
+/// Which sites but this one hold anything of a repository, as far as is known, and how many commits and branches.
+pub fn elsewhere(c: &Connection, site: &str, repository: &str) -> Result<Vec<(String, usize)>> {
+    let sql = "SELECT site_id, count(*) FROM (
+                 SELECT site_id FROM entity WHERE repo_id = ?2 AND site_id <> ?1 AND gone = 0 AND body_hash <> ''
+                   AND note IS NOT ?3
+                 UNION ALL SELECT site_id FROM told WHERE repo_id = ?2 AND site_id <> ?1 AND gone = 0)
+               GROUP BY site_id ORDER BY site_id";
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs() as usize));
+    c.prepare_cached(sql)?.query_map(params![site, repository, DROPPED], row)?.collect()
+}
+
 /// Owes these entities once more as they were told, as history; gives those of which only is known that they were.
 pub fn tell_anew(
     c: &Connection,

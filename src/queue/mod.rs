@@ -298,6 +298,22 @@ impl Queue {
         self.store.write(move |c| outbox::drop(c, &filter, now)).await
     }
 
+    /// Which sites but this one hold anything of a repository, and how many commits and branches.
+    pub async fn elsewhere(&self, site: String, repository: String) -> Result<Vec<(String, usize)>, Error> {
+        self.store.read(move |c| held::elsewhere(c, &site, &repository)).await
+    }
+
+    /// Makes one site forget a repository, which goes on at others; returns whether it was told of it.
+    pub async fn forget_at(
+        &self,
+        site: String,
+        repository: String,
+        gone: impl Fn() -> NewEntity + Send + 'static,
+        now: i64,
+    ) -> Result<usize, Error> {
+        self.store.write(move |c| outbox::forget_at(c, &site, &repository, gone, now)).await
+    }
+
     /// Makes every site that was told of a repository forget it; returns how many sites that are.
     pub async fn forget(
         &self,

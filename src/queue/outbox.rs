@@ -310,6 +310,29 @@ pub fn forget(c: &Connection, repository: &str, gone: impl Fn() -> NewEntity, no
     Ok(sites.len())
 }
 
+/// Makes one site that was told of a repository forget it: nothing else of it is owed there any more.
+pub fn forget_at(
+    c: &Connection,
+    site: &str,
+    repository: &str,
+    gone: impl Fn() -> NewEntity,
+    now: i64,
+) -> Result<usize> {
+    let told = "SELECT 1 FROM entity WHERE repo_id = ?1 AND site_id = ?2 AND body_hash <> ''
+                UNION ALL SELECT 1 FROM told WHERE repo_id = ?1 AND site_id = ?2";
+    if !c.prepare(told)?.exists([repository, site])? {
+        return Ok(0);
+    }
+    let sql = "UPDATE entity SET state = 'settled', settled_at = ?3, note = 'the repository was forgotten'
+               WHERE repo_id = ?1 AND site_id = ?2 AND state <> 'settled'";
+    c.execute(sql, params![repository, site, now])?;
+    c.execute("UPDATE entity SET body_hash = '' WHERE repo_id = ?1 AND site_id = ?2", [repository, site])?;
+    c.execute("DELETE FROM told WHERE repo_id = ?1 AND site_id = ?2", [repository, site])?;
+    let (repository, event) = (repository.to_owned(), String::new());
+    owe(c, &Owing { site: site.to_owned(), repository, class: Class::Live, event, entities: vec![gone()] }, now)?;
+    Ok(1)
+}
+
 /// Tells anew, where a repository is now, whatever sites were told of it; what has not left yet is put right in its place,
 /// with the leave it has. Returns how much that is.
 pub fn renamed(

@@ -199,6 +199,9 @@ pub struct Compared {
     pub missing: Difference,
     pub stale: Difference,
     pub superfluous: Difference,
+    /// The sites that it does not go to any more and that hold something of it all the same, and how much.
+    #[serde(default)]
+    pub elsewhere: Vec<(String, usize)>,
     /// How many of them Jira is told now.
     pub repaired: usize,
 }
@@ -398,12 +401,19 @@ async fn login(State(office): State<Office>, Json(request): Json<Request>) -> An
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Forget {
     pub repository: String,
+    /// The one site that is to forget it; default: all.
+    #[serde(default)]
+    pub site: Option<String>,
 }
 
-async fn forget(State(office): State<Office>, Json(Forget { repository }): Json<Forget>) -> Answer<Changed> {
+async fn forget(State(office): State<Office>, Json(Forget { repository, site }): Json<Forget>) -> Answer<Changed> {
     let id = repository.clone();
     let gone = move || crate::entity::repository_gone(&id);
-    let changed = office.queue.forget(repository, gone, clock::now()).await.map_err(unavailable)?;
+    let changed = match site {
+        Some(site) => office.queue.forget_at(site, repository, gone, clock::now()).await,
+        None => office.queue.forget(repository, gone, clock::now()).await,
+    };
+    let changed = changed.map_err(unavailable)?;
     office.due.notify_waiters();
     Ok(Json(Changed { changed }))
 }

@@ -31,6 +31,7 @@ mod push;
 mod repo;
 mod repositories;
 mod rewritten;
+mod routes;
 mod signed;
 mod smart;
 mod storm;

@@ -63,7 +63,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
     }
     if arguments.forget {
         for id in &ids {
-            let Changed { .. } = admin::post(&places, "/forget", &Forget { repository: id.clone() })?;
+            let Changed { .. } = admin::post(&places, "/forget", &Forget { repository: id.clone(), site: None })?;
         }
     }
     let shared: BTreeSet<PathBuf> =

@@ -44,6 +44,8 @@ struct Shown {
 struct Repository {
     name: String,
     git_dir: PathBuf,
+    /// The site that it goes to.
+    site: Option<String>,
     /// Which program serves it; `None` where that cannot be found out.
     kind: Option<host::Kind>,
     /// How Git comes to our hooks: `link`, `file`, `drop-in`, `shared-drop-in` or `none`.
@@ -133,6 +135,7 @@ fn look(config: &Config, account: &Account, status: Option<&Status>) -> Shown {
             because,
             last_event_at: heard.map(|one| one.last_event_at).filter(|at| *at > 0),
             kind: host::kind(&git_dir).ok(),
+            site: config.link_of(&git_dir).and_then(|link| link.site).map(|site| site.name.clone()),
             trouble: heard.and_then(|one| one.trouble.clone()),
             git_dir,
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::event::Event;
 use crate::git::{Commit, Update};
 use crate::intake::{self, HandedOver, Outcome, Reply};
-use crate::parse::{IssueKey, Mentions, Order, Rules};
+use crate::parse::{IssueKey, Mentions, Order, Refusal, Rules};
 use crate::queue::Ruling;
 use crate::sync::Orders;
 use crate::text::Untrusted;
@@ -54,7 +54,7 @@ impl Answer<'_> {
         }
         for seen in &self.event.commits {
             let mentions = self.rules.message(&seen.commit.message);
-            found.commit(&mentions);
+            found.commit(&mentions, self.rules);
             found.ruled.extend(self.ruled(&mentions, &seen.commit));
         }
         if found.keys.is_empty() && found.rejected.is_empty() && !self.event.rest {
@@ -143,9 +143,9 @@ impl Answer<'_> {
 }
 
 /// What `commit-msg` says about a message: look-alikes, refused commands, and nothing when all is well.
-pub fn of_message(mentions: &Mentions) -> Vec<String> {
+pub fn of_message(mentions: &Mentions, rules: &Rules) -> Vec<String> {
     let mut found = Found::default();
-    found.commit(mentions);
+    found.commit(mentions, rules);
     let rejected = found
         .rejected
         .iter()
@@ -166,33 +166,36 @@ struct Found {
 }
 
 impl Found {
-    fn commit(&mut self, mentions: &Mentions) {
+    fn commit(&mut self, mentions: &Mentions, rules: &Rules) {
         self.commits += usize::from(!mentions.keys.is_empty());
         self.orders += mentions.orders.len();
         for refused in &mentions.refused {
             let instead = refused.instead.as_deref().map(|text| format!("; write {}", Untrusted::text(text)));
             let command = Untrusted::text(&refused.command);
-            self.refused.push(format!(
-                "  #{command} is not understood: {}{}",
-                refused.because,
-                instead.unwrap_or_default()
-            ));
+            let line = match (&refused.key, refused.because) {
+                (Some(key), Refusal::OtherProject) => {
+                    format!("  {key} #{command} is not carried out: {}", refused.because)
+                }
+                (_, because) => format!("  #{command} is not understood: {because}{}", instead.unwrap_or_default()),
+            };
+            self.refused.push(line);
         }
-        self.mentions(mentions);
+        self.mentions(mentions, rules);
     }
 
     fn branch(&mut self, update: &Update, rules: &Rules) {
         if update.name.is_branch() {
             let mentions = rules.branch(update.name.short());
             self.branches += usize::from(!mentions.keys.is_empty());
-            self.mentions(&mentions);
+            self.mentions(&mentions, rules);
         }
     }
 
-    fn mentions(&mut self, mentions: &Mentions) {
+    fn mentions(&mut self, mentions: &Mentions, rules: &Rules) {
         self.beyond += mentions.beyond;
         self.keys.extend(mentions.keys.iter().map(|found| found.key.clone()));
-        self.rejected.extend(mentions.rejected.iter().map(|look| (look.text.clone(), look.because.to_string())));
+        self.rejected
+            .extend(mentions.rejected.iter().map(|look| (look.text.clone(), rules.says(look.because).into_owned())));
     }
 }
 

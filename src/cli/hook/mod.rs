@@ -24,14 +24,13 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
-use crate::config::{Config, Environment, Places};
+use crate::config::{Config, Environment, Link, Places};
 use crate::event::{Claim, Event, EventId, Kind, Origin, PushOption, Seen};
 use crate::git::{self, Budget, Known, Repository, Told, Update};
-use crate::host::Account;
 use crate::intake::socket::Answered;
 use crate::intake::{self, HandedOver, Outcome, Reply};
 use crate::parse::Rules;
-use crate::send::{self, Executor};
+use crate::send::Executor;
 use crate::smart::Policy;
 use crate::sync::Orders;
 use crate::text::Untrusted;
@@ -217,7 +216,7 @@ impl Hook {
 
     fn work(&self, stdin: &[u8], first: &OsStr) -> anyhow::Result<Vec<String>> {
         // Somebody decided that it is not linked; what is pushed meanwhile is found when that changes.
-        if self.config.keeps_out(&self.git_dir) {
+        if self.config.keeps_out(&self.git_dir).is_some() {
             return Ok(Vec::new());
         }
         match self.name.as_str() {
@@ -280,9 +279,8 @@ impl Hook {
         budget: Budget,
         then: impl FnOnce(),
     ) -> anyhow::Result<Vec<String>> {
-        let account = self.config.account_of(&self.git_dir);
-        let site = account.and_then(|account| self.config.site_of(account));
-        let rules = self.config.rules(site)?;
+        let link = self.config.link_of(&self.git_dir);
+        let rules = self.config.rules(link)?;
         let event = self.read(updates, known, budget, &rules)?;
         // The other half is for the spool.
         let deadline = self.started + Duration::from_millis(self.config.hook.deadline_ms / 2);
@@ -292,13 +290,14 @@ impl Hook {
         } else if handed.is_err() {
             self.mark_dirty();
         }
-        let name = account.map(|account| account.repository_name(&self.git_dir)).unwrap_or_default();
-        let mut orders = self.orders(&event, account.zip(site))?;
+        let name = link.map(|link| link.account.repository_name(&self.git_dir)).unwrap_or_default();
+        let mut orders = self.orders(&event, link)?;
         if let (Some(orders), Ok(HandedOver::ToDaemon(reply, _))) = (&mut orders, &handed) {
             // Only the daemon knows who has linked an account.
             orders.lacks.clone_from(&reply.lacks);
         }
         let orders = orders.as_ref().map(|orders| (orders, name.as_str()));
+        let site = link.and_then(|link| link.site);
         let lines = Answer { event: &event, rules: &rules, site, orders, handed: &handed }.lines();
         if let Ok(HandedOver::ToDaemon(Reply { notes, .. }, answered)) = handed
             && !notes.is_empty()
@@ -309,7 +308,8 @@ impl Hook {
     }
 
     /// By whose leave the orders of an event are carried out, by the agent or by Jira.
-    fn orders(&self, event: &Event, linked: Option<(&Account, &send::Settings)>) -> anyhow::Result<Option<Orders>> {
+    fn orders(&self, event: &Event, link: Option<Link<'_>>) -> anyhow::Result<Option<Orders>> {
+        let linked = link.and_then(|link| Some((link.account, link.site?)));
         let Some((account, site)) = linked.filter(|(_, site)| site.executor() != Executor::Off) else {
             return Ok(None);
         };
@@ -387,9 +387,8 @@ impl Hook {
     /// Says what a commit message asks for, before the commit exists. Never stops it.
     fn message(&self, path: &Path) -> anyhow::Result<Vec<String>> {
         let message = std::fs::read(path)?;
-        let account = self.config.account_of(&self.git_dir);
-        let site = account.and_then(|account| self.config.site_of(account));
-        Ok(answer::of_message(&self.config.rules(site)?.message(&message)))
+        let rules = self.config.rules(self.config.link_of(&self.git_dir))?;
+        Ok(answer::of_message(&rules.message(&message), &rules))
     }
 
     /// The last resort when neither the daemon nor the spool took the event: a mark that it left off here.

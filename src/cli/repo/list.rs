@@ -77,7 +77,8 @@ fn row(path: &std::path::Path, account: &Account, config: &Config, inspector: &I
         Ok((repository.id().map(str::to_owned), hindrance))
     });
     let (id, hindrance) = looked.unwrap_or_else(|error| (None, Some(format!("{error:#}"))));
-    let carried_out = config.site_of(account).is_some_and(|site| site.executor() != Executor::Off);
+    let carried_out =
+        config.link_of(path).and_then(|link| link.site).is_some_and(|site| site.executor() != Executor::Off);
     Row {
         account: account.name.clone(),
         name: account.repository_name(path),

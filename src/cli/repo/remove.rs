@@ -59,7 +59,7 @@ pub fn run(word: &Remove, context: &Context) -> anyhow::Result<ExitCode> {
     // Out of reach first, so that no push comes after Jira has forgotten it.
     let gone = discard(&path)?;
     if let Some(repository) = id {
-        let forgotten = admin::post(&places, "/forget", &Forget { repository });
+        let forgotten = admin::post(&places, "/forget", &Forget { repository, site: None });
         let Changed { changed } =
             forgotten.or_else(|error| gone.put_back().map_err(anyhow::Error::from).and(Err(error)))?;
         show::line(format_args!("{changed} sites are to forget it"));

@@ -51,13 +51,6 @@ pub fn move_to(word: &Move, context: &Context) -> anyhow::Result<ExitCode> {
     let (config, _) = context.config()?;
     let (from, path) = found(&config, word.account.as_deref(), &word.name)?;
     let to = account(&config, Some(&word.to))?;
-    let site = |account| config.site_of(account).map(|site| &site.name);
-    anyhow::ensure!(
-        site(from) == site(to),
-        "accounts {} and {} are linked to different sites; import it there, then remove it here",
-        from.name,
-        to.name
-    );
     let name = from.repository_name(&path);
     let (project, name) = name.rsplit_once('/').map_or((None, &*name), |(project, name)| (Some(project), name));
     relocate(&path, &folder(to, project)?, &name.parse()?, to, context)
@@ -84,10 +77,19 @@ fn relocate(
     );
     let place = folder.join(name.folder());
     anyhow::ensure!(place != path, "it is called that already");
+    let site = |git_dir: &Path| config.link_of(git_dir).and_then(|link| link.site);
+    let (here, there) = (site(path).map(|site| &site.name), site(&place));
+    let name_of = |name: Option<&String>| name.map_or("no site", String::as_str).to_owned();
+    anyhow::ensure!(
+        here == there.map(|site| &site.name),
+        "it is linked to {} here and would be to {} there; import it there, then remove it here",
+        name_of(here),
+        name_of(there.map(|site| &site.name))
+    );
     free(folder, name, Some(path))?;
     put(path, &place)?;
     let told = || -> anyhow::Result<usize> {
-        let Some((id, site)) = repository.id().zip(config.site_of(account)) else { return Ok(0) };
+        let Some((id, site)) = repository.id().zip(there) else { return Ok(0) };
         let home = account.home(&place, &site.url);
         let renamed = Renamed { repository: id.to_owned(), git_dir: place.clone(), home };
         let Changed { changed } = admin::post(&places, "/renamed", &renamed)?;

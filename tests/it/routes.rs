@@ -1,0 +1,162 @@
+//! Which projects an account links, and to which site each of its repositories goes.
+
+use serde_json::Value;
+
+use crate::accounts::{bare, config, json, push, run, wait_for_link};
+use crate::harness::{Sandbox, World, shown, wait_until_or};
+
+/// The account over `srv`, with further lines for it, and a second site called `pay`.
+fn configure(world: &World, other: &Sandbox, account: &str) {
+    let before = config(world);
+    let first = before.split("\n[[site]]\nname = \"pay\"").next().unwrap();
+    let url = other.url();
+    let text = format!(
+        "{first}\n[[site]]\nname = \"pay\"\nurl = \"{url}\"\napi_url = \"{url}\"\nauth_url = \"{url}/oauth/token\"\n\
+         client_id = \"sandbox-client\"\nsecret_file = \"secret\"\nprojects = [\"ABC\"]\n\n\
+         [[account]]\nname = \"all\"\nroot = \"srv\"\nsite = \"jira\"\nauto_link = true\nhistory = \"none\"\n{account}"
+    );
+    std::fs::create_dir_all(world.folder.join("srv")).unwrap();
+    std::fs::write(world.config(), text).unwrap();
+}
+
+/// The commits that a Jira shows, by their messages.
+fn messages(sandbox: &Sandbox) -> Vec<String> {
+    let text = |commit: &Value| commit["data"]["message"].as_str().unwrap().trim().to_owned();
+    let mut all: Vec<String> = shown(&sandbox.state(), "commits").iter().map(text).collect();
+    all.sort();
+    all
+}
+
+#[track_caller]
+fn wait_for(world: &World, sandbox: &Sandbox, expected: &[&str]) {
+    let is = || sandbox.state()["pending"] == 0 && messages(sandbox) == expected;
+    wait_until_or("Jira shows these commits", is, || format!("{:?}\n{}", messages(sandbox), world.log()));
+}
+
+#[test]
+fn a14_an_account_links_only_its_own_keys_and_everybody_says_so() {
+    let world = World::with("projects = [\"ABC\", \"XYZ\"]\n", "");
+    let text = config(&world).replace("root = \"repositories\"", "root = \"srv\"\nkeys = [\"ABC\"]");
+    std::fs::create_dir(world.folder.join("srv")).unwrap();
+    std::fs::write(world.config(), text).unwrap();
+    let tool = bare(&world, "tool.git");
+    let _daemon = world.daemon();
+    world.agent_says(&["install", tool.path.to_str().unwrap()]);
+    let clone = world.clone_of(&tool, "a");
+    clone.commit("XYZ-1 #close alone");
+    clone.commit("ABC-1 after XYZ-2");
+    let said = clone.push(&["origin", "HEAD:main", "HEAD:refs/heads/XYZ-3"]);
+    assert!(said.contains("1 commit queued for Jira"), "{said}");
+    assert!(said.contains("not linked: XYZ-2 (account main links only ABC)"), "{said}");
+    assert!(said.contains("XYZ-1 #close is not carried out: its project is not linked here"), "{said}");
+    assert!(!said.contains("1 branch"), "{said}");
+    wait_for_link(&world, "ABC-1");
+    world.wait_for_jira(1, 0);
+    let commit = shown(&world.sandbox.state(), "commits").remove(0);
+    assert!(!commit["data"]["issueKeys"].to_string().contains("XYZ"), "{commit}");
+
+    // Words and history say the same as the push.
+    let parsed = clone.world.agent(&["parse", "HEAD"]).current_dir(&clone.path).output().unwrap();
+    assert!(!String::from_utf8_lossy(&parsed.stdout).contains("links only"), "a clone has no account of its own");
+    let parsed = world.agent(&["parse", "main"]).current_dir(&tool.path).output().unwrap();
+    let parsed = String::from_utf8_lossy(&parsed.stdout).into_owned();
+    assert!(parsed.contains("XYZ-2 links nothing: account main links only ABC"), "{parsed}");
+    let parsed = world.agent(&["parse", "main", "--json"]).current_dir(&tool.path).output().unwrap();
+    let parsed: Value = serde_json::from_slice(&parsed.stdout).unwrap();
+    assert_eq!(parsed["mentions"]["rejected"][0]["because"], "other_project");
+    assert_eq!(parsed["rejected_because"][0], "account main links only ABC");
+    let (_, why) = run(&world, &["why", "XYZ-2"]);
+    assert!(why.contains("never owed") && why.contains("account main links only ABC"), "{why}");
+    world.agent_says(&["sync", "start", tool.path.to_str().unwrap()]);
+    wait_until_or("history is read", || json(&world, &["sync", "status"])[0]["state"] == "done", || world.log());
+    world.wait_until_idle();
+    world.wait_for_jira(1, 0);
+    let verified = world.agent_says(&["verify"]);
+    assert!(verified.contains("0 missing") && verified.contains("0 superfluous"), "{verified}");
+}
+
+#[test]
+fn a13_r9_a_route_leads_to_another_site_or_nowhere() {
+    let world = World::new();
+    let other = Sandbox::start(&world.folder);
+    let routes = "[[account.route]]\nrepositories = [\"pay/secret\"]\nsite = \"none\"\n\
+                  [[account.route]]\nrepositories = [\"pay/*\"]\nsite = \"pay\"\n";
+    configure(&world, &other, routes);
+    let [tool, paid, secret] = ["tool.git", "pay/tool.git", "pay/secret.git"].map(|name| bare(&world, name));
+    let _daemon = world.daemon();
+    world.agent_says(&["account", "cover", "all"]);
+    assert!(!crate::accounts::is_covered(&secret.path));
+    // Hooks that were put in before, or by hand, say and tell nothing.
+    std::fs::copy(tool.path.join("hooks/pre-receive"), secret.path.join("hooks/pre-receive")).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_agent"), secret.path.join("hooks/post-receive")).unwrap();
+    secret.git(&["config", "agent.repoid", "0198a7a0-0000-7000-8000-000000000001"]);
+    std::fs::create_dir_all(secret.path.join("agent")).unwrap();
+    std::fs::write(secret.path.join("agent/config"), world.config().to_str().unwrap()).unwrap();
+    let said = push(&world.clone_of(&secret, "c"), "ABC-3 secret");
+    assert!(!said.contains("jira"), "{said}");
+    let said = push(&world.clone_of(&tool, "a"), "ABC-1 here");
+    assert!(said.contains(&format!("{}/browse/ABC-1", world.sandbox.url())), "{said}");
+    let said = push(&world.clone_of(&paid, "b"), "ABC-2 there");
+    assert!(said.contains(&format!("{}/browse/ABC-2", other.url())), "{said}");
+    wait_for(&world, &world.sandbox, &["ABC-1 here"]);
+    wait_for(&world, &other, &["ABC-2 there"]);
+    let (_, why) = run(&world, &["why", "ABC-3"]);
+    assert!(why.contains("never owed"), "{why}");
+    let why = world.agent(&["why", "ABC-3"]).current_dir(&secret.path).output().unwrap();
+    let why = String::from_utf8_lossy(&why.stdout).into_owned();
+    assert!(why.contains("account all sends nothing of pay/secret: a route of it says \"none\""), "{why}");
+    assert_eq!(world.status()["running"]["refused"], 0);
+    let shown = json(&world, &["account", "show", "all"]);
+    let sites: Vec<_> =
+        shown["repositories"].as_array().unwrap().iter().map(|one| one["site"].as_str().unwrap()).collect();
+    assert_eq!(sites, ["pay", "jira"], "{shown}");
+    // A name by which it would go elsewhere is refused.
+    let (done, text) = run(&world, &["repo", "rename", "tool", "pay/other"]);
+    assert!(!done && text.contains("it is linked to jira here and would be to pay there"), "{text}");
+}
+
+#[test]
+fn a14_what_was_told_to_a_former_site_stays_there_until_it_is_forgotten() {
+    let world = World::new();
+    let other = Sandbox::start(&world.folder);
+    configure(&world, &other, "");
+    let tool = bare(&world, "tool.git");
+    let path = tool.path.to_str().unwrap();
+    let _daemon = world.daemon();
+    world.agent_says(&["account", "cover", "all"]);
+    let clone = world.clone_of(&tool, "a");
+    push(&clone, "ABC-1 first");
+    wait_for(&world, &world.sandbox, &["ABC-1 first"]);
+    let (done, text) = run(&world, &["forget", path, "--site", "jira"]);
+    assert!(!done && text.contains("goes to site jira still"), "{text}");
+
+    // What is pushed while the route is changed is told once, to the new site.
+    configure(&world, &other, "[[account.route]]\nrepositories = [\"*\"]\nsite = \"pay\"\n");
+    world.agent_says(&["daemon", "reload"]);
+    push(&clone, "ABC-2 second");
+    wait_for(&world, &other, &["ABC-2 second"]);
+    assert_eq!(messages(&world.sandbox), ["ABC-1 first"], "what was told stays");
+    let (_, text) = run(&world, &["verify"]);
+    assert!(
+        text.contains("1 are at site jira") && text.contains(&format!("agent forget {path} --site jira")),
+        "{text}"
+    );
+    let (done, text) = run(&world, &["forget", path, "--site", "nosuch"]);
+    assert!(!done && text.contains("no site called nosuch"), "{text}");
+    // The new site gets what came before when it is asked for, and the former one loses it.
+    world.agent_says(&["sync", "start", path]);
+    wait_for(&world, &other, &["ABC-1 first", "ABC-2 second"]);
+    let text = world.agent_says(&["forget", path, "--site", "jira"]);
+    assert!(text.starts_with("1 sites were told"), "{text}");
+    wait_for(&world, &world.sandbox, &[]);
+    let text = world.agent_says(&["verify"]);
+    assert!(!text.contains("at site jira") && text.contains("0 missing"), "{text}");
+    push(&clone, "ABC-3 third");
+    wait_for(&world, &other, &["ABC-1 first", "ABC-2 second", "ABC-3 third"]);
+
+    // And back again: nothing was forgotten for good.
+    configure(&world, &other, "");
+    world.agent_says(&["daemon", "reload"]);
+    world.agent_says(&["sync", "start", path]);
+    wait_for(&world, &world.sandbox, &["ABC-1 first", "ABC-2 second", "ABC-3 third"]);
+}
