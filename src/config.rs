@@ -258,6 +258,7 @@ impl Config {
         for account in &mut self.account {
             let root = folder.join(&account.root);
             account.root = fs::canonicalize(&root).unwrap_or(root);
+            account.smart.administrators.clone_from(&account.administrators);
         }
         for site in &mut self.site {
             site.resolve(folder);
@@ -286,6 +287,9 @@ impl Config {
             if let Some(because) = groups.find_map(|group| people.lacks_group(group)) {
                 return Err(format!("account {}: smart: allow: {because}", account.name));
             }
+            people
+                .check_members(&account.administrators)
+                .map_err(|because| format!("account {}: administrators: {because}", account.name))?;
             self.check_sites(account)?;
             if !names.insert(&account.name) {
                 return Err(format!("two accounts are called {}", account.name));

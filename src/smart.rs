@@ -45,6 +45,9 @@ pub struct Settings {
     pub allow: Vec<Allow>,
     /// Without this, `policy = "email"` is refused.
     pub i_accept_forgery: bool,
+    /// The account's administrators, which the account itself names.
+    #[serde(skip)]
+    pub administrators: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -70,7 +73,7 @@ pub enum Policy {
 pub struct Allow {
     /// Names of people (`[[person]]`) or logins.
     pub people: Vec<String>,
-    /// Names of groups (`[[group]]`), whose members are meant besides `people`.
+    /// Names of groups (`[[group]]`), whose members are meant besides `people`; `administrators` are those of the account.
     pub groups: Vec<String>,
     /// `comment`, `time`, `transition`, `assign`, `label`, `fixversion`.
     pub verbs: Vec<String>,
@@ -116,6 +119,7 @@ impl Default for Settings {
             transition_evidence: Evidence::Key,
             allow: Vec::new(),
             i_accept_forgery: false,
+            administrators: Vec::new(),
         }
     }
 }
@@ -230,10 +234,14 @@ impl Settings {
                 "{name} is known by {has} alone, and to move issues takes at least {least} (transition_evidence)"
             )));
         }
-        let member = |group: &String| person.is_some_and(|person| people.is_member(person, group));
+        let member = |group: &String| match group.as_str() {
+            people::ADMINISTRATORS => people.is_among(pusher, &self.administrators),
+            group => people.is_member(pusher, group),
+        };
         match self.allow.is_empty() || self.allow.iter().any(|allow| allow.fits(asked, name, pusher, member)) {
             true => Ok(()),
-            false => Err(policy(format!("{name} may not do that here"))),
+            false if self.administrators.is_empty() => Err(policy(format!("{name} may not do that here"))),
+            false => Err(policy(format!("{name} may not do that here; ask {}", self.administrators.join(", ")))),
         }
     }
 }

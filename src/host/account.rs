@@ -26,6 +26,10 @@ pub struct Account {
     /// Where some of its repositories go instead of `site`; the first that fits counts. Default: nowhere else.
     #[serde(default)]
     pub route: Vec<Route>,
+    /// Who looks after it, named as members of a group are: whoever may not give an order is told to ask them, and rules may
+    /// name them as the group `administrators`. Default: nobody.
+    #[serde(default)]
+    pub administrators: Vec<String>,
     /// Names of repositories that are linked, where `*` stands for anything. Default: all below the root.
     #[serde(default)]
     pub include: Vec<String>,

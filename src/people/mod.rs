@@ -17,10 +17,11 @@
 
 mod aliases;
 mod keys;
+mod member;
 mod pusher;
 mod signature;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, User};
@@ -28,6 +29,7 @@ use serde::Deserialize;
 
 use crate::git::Ident;
 
+pub use member::{Member, Shown};
 pub use pusher::{Evidence, Pusher, SSH_USER_AUTH, login_keys};
 pub use signature::{Signature, check, hindrances};
 
@@ -63,7 +65,8 @@ pub struct Person {
 pub struct Group {
     /// What `groups` of a rule calls it.
     pub name: String,
-    /// Names of people in the table, or addresses of theirs.
+    /// Names of people in the table, their addresses, logins and users; an address that is nobody's yet, which is invited;
+    /// `login:NAME` or `unix:NAME` for somebody who is not in the table.
     pub members: Vec<String>,
 }
 
@@ -89,10 +92,13 @@ pub struct People {
     beside: HashMap<(String, String), usize>,
     /// Keys in their one form.
     keys: HashMap<String, usize>,
-    /// Names of members, by the group's name.
-    groups: HashMap<String, HashSet<String>>,
+    /// Members as the configuration names them, by the group's name.
+    groups: HashMap<String, Vec<String>>,
     keyring: Option<PathBuf>,
 }
+
+/// What rules call the administrators of their own account, as a group.
+pub const ADMINISTRATORS: &str = "administrators";
 
 /// What the names in the table are good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -161,15 +167,14 @@ impl People {
         Ok(people)
     }
 
-    /// Adds groups, whose members have to be in the table.
+    /// Adds groups, whose members have to be somebody.
     pub fn with_groups(mut self, groups: &[Group]) -> Result<People, String> {
         for Group { name, members } in groups {
-            let member = |member: &String| {
-                let person = self.find(Sort::Name, member).or_else(|| self.find(Sort::Email, member));
-                person.map(|person| person.name.clone()).ok_or_else(|| format!("{name}: {}", self.unknown(member)))
-            };
-            let members = members.iter().map(member).collect::<Result<_, _>>()?;
-            if self.groups.insert(name.clone(), members).is_some() {
+            self.check_members(members).map_err(|because| format!("{name}: {because}"))?;
+            if name == ADMINISTRATORS {
+                return Err(format!("{name}: a group of this name would hide the administrators of the accounts"));
+            }
+            if self.groups.insert(name.clone(), members.clone()).is_some() {
                 return Err(format!("two groups are called {name}"));
             }
         }
@@ -225,14 +230,19 @@ impl People {
         self.persons.iter().find(|person| person.name == name)
     }
 
-    /// Whether a person belongs to a group.
-    pub fn is_member(&self, person: &Person, group: &str) -> bool {
-        self.groups.get(group).is_some_and(|members| members.contains(&person.name))
+    /// Whether whoever pushed belongs to a group.
+    pub fn is_member(&self, pusher: &Pusher, group: &str) -> bool {
+        self.groups.get(group).is_some_and(|members| self.is_among(pusher, members))
+    }
+
+    /// The members of a group as the configuration names them; nothing where there is no such group.
+    pub fn members(&self, group: &str) -> Option<&[String]> {
+        self.groups.get(group).map(Vec::as_slice)
     }
 
     /// Says that there is no such group, and which may be meant; nothing when there is.
     pub fn lacks_group(&self, group: &str) -> Option<String> {
-        if self.groups.contains_key(group) {
+        if self.groups.contains_key(group) || group == ADMINISTRATORS {
             return None;
         }
         Some(match nearest(group, self.groups.keys().map(String::as_str)) {
@@ -337,13 +347,17 @@ mod tests {
         };
         let with = |members: &[&str]| people().with_groups(&[group(members)]);
         let people = with(&["ann example", "bob@example.org"]).unwrap();
-        let is = |email: &str| people.is_member(people.by_email(email.as_bytes()).unwrap(), "devs");
-        assert!(is("ann@example.org") && is("bob@example.org"));
-        assert!(!people.is_member(people.by_email(b"bob@example.org").unwrap(), "other"));
+        let is = |email: &str, group| {
+            people.is_member(&Pusher { login: email.to_owned(), by: Evidence::Certificate }, group)
+        };
+        assert!(is("ann@example.org", "devs") && is("BOB@example.org", "devs"));
+        assert!(!is("bob@example.org", "other") && !is("eve@example.org", "devs"));
         assert_eq!(people.lacks_group("dev").unwrap(), "there is no group called dev; did you mean devs?");
         assert_eq!(people.lacks_group("devs"), None);
         let wrong = with(&["Ane Example"]).unwrap_err();
         assert_eq!(wrong, "devs: there is no person called Ane Example; did you mean Ann Example?");
+        let reserved = Group { name: ADMINISTRATORS.to_owned(), members: Vec::new() };
+        assert!(people.clone().with_groups(&[reserved]).unwrap_err().contains("administrators of the accounts"));
         assert_eq!(people.with_groups(&[group(&[])]).unwrap_err(), "two groups are called devs");
     }
 
