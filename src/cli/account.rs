@@ -5,7 +5,10 @@
 
 mod add;
 mod remove;
+mod set;
+mod settings;
 mod show;
+mod transfer;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -24,13 +27,19 @@ use crate::text::Untrusted;
 #[derive(clap::Subcommand)]
 pub enum Word {
     /// Link a folder of repositories, and put hooks into all of them
-    Add(add::Arguments),
+    Add(Box<add::Arguments>),
+    /// Say what is different in an account from now on: its site, keys, routes, patterns, administrators
+    Set(Box<set::Arguments>),
     /// Show all accounts
     List(show::List),
     /// Show the repositories of an account, and how their hooks are reached
     Show(show::Show),
     /// Put hooks into those repositories of an account that have none, and renew old ones
     Cover(Cover),
+    /// Print what the configuration says of accounts, for `import`
+    Export(transfer::Export),
+    /// Link the folders of a file at once, and change the accounts that are there already
+    Import(transfer::Import),
     /// Take all hooks of an account out, and the account out of the configuration
     Remove(remove::Arguments),
 }
@@ -50,9 +59,12 @@ pub struct Cover {
 pub fn run(word: Word, context: &Context) -> anyhow::Result<ExitCode> {
     match word {
         Word::Add(word) => add::run(&word, context),
+        Word::Set(word) => set::run(&word, context),
         Word::List(word) => show::list(&word, context),
         Word::Show(word) => show::one(&word, context),
         Word::Cover(word) => cover(&word, context),
+        Word::Export(word) => transfer::export(&word, context),
+        Word::Import(word) => transfer::import(&word, context),
         Word::Remove(word) => remove::run(&word, context),
     }
 }

@@ -7,11 +7,13 @@
 mod account;
 mod admin;
 mod branch;
+mod change;
 mod daemon;
 mod demo;
 mod doctor;
 mod effects;
 mod forget;
+mod group;
 mod here;
 mod hidden;
 mod hook;
@@ -69,6 +71,9 @@ enum Word {
     /// Put hooks into all repositories of a folder, today's and tomorrow's, and look after them
     #[command(subcommand)]
     Account(Box<account::Word>),
+    /// Say who belongs to the groups that rules name
+    #[command(subcommand)]
+    Group(group::Word),
     /// Put hooks into a repository
     Install(install::Install),
     /// Create, import, list, rename, move and remove repositories of the accounts
@@ -172,6 +177,7 @@ pub fn main() -> ExitCode {
         Word::Login(word) => login::login(word, &context),
         Word::Logout(word) => login::logout(word, &context),
         Word::Account(word) => account::run(*word, &context),
+        Word::Group(word) => group::run(word, &context),
         Word::Install(word) => install::install(word, &context),
         Word::Repo(word) => repo::run(word, &context),
         Word::Uninstall(word) => install::uninstall(word, &context),

@@ -36,6 +36,7 @@ mod signed;
 mod smart;
 mod storm;
 mod synchronise;
+mod teams;
 mod ssh;
 mod store;
 mod tidy;

@@ -160,3 +160,130 @@ fn a14_what_was_told_to_a_former_site_stays_there_until_it_is_forgotten() {
     world.agent_says(&["sync", "start", path]);
     wait_for(&world, &world.sandbox, &["ABC-1 first", "ABC-2 second", "ABC-3 third"]);
 }
+
+#[test]
+fn m8_a14_what_an_account_is_to_be_is_shown_and_written_and_everything_else_stays() {
+    let world = World::new();
+    let other = Sandbox::start(&world.folder);
+    configure(
+        &world,
+        &other,
+        "# to be kept\nexclude = [\"old/*\"] # long gone\n\n# at the end\n[account.web]\nhost = \"gitea\"\nurl = \"https://git.example.org\"\n",
+    );
+    let tool = bare(&world, "pay/tool.git");
+    let _daemon = world.daemon();
+    world.agent_says(&["account", "cover", "all"]);
+    let before = config(&world);
+    let words = ["account", "set", "all", "--keys", "abc", "--route", "pay/secret*=none", "--route", "pay/*=pay"];
+    let text = world.agent_says(&[&words[..], &["--dry-run"]].concat());
+    assert!(text.contains("+ keys = [\"ABC\"]") && text.contains("+ site = \"none\""), "{text}");
+    assert!(!text.contains("\n- ") && text.contains("1 repositories go elsewhere with that"), "{text}");
+    assert_eq!(config(&world), before);
+    world.agent_says(&words);
+    let after = config(&world);
+    let kept: Vec<&str> = after.lines().filter(|line| before.lines().any(|one| one == *line)).collect();
+    assert_eq!(
+        kept.iter().filter(|line| !line.is_empty()).count(),
+        before.lines().filter(|line| !line.is_empty()).count(),
+        "{after}"
+    );
+    assert!(world.agent_says(&words).contains("account all is that way already"));
+    assert_eq!(config(&world), after);
+    let shown = world.agent_says(&["account", "show", "all"]);
+    for line in
+        ["links only: ABC", "exclude: old/*", "to site none: pay/secret*", "to site pay: pay/*", "pay/tool -> pay:"]
+    {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    push(&world.clone_of(&tool, "a"), "ABC-1 there");
+    wait_for(&world, &other, &["ABC-1 there"]);
+    for (words, because) in [
+        (&["--route", "pay/*=nosuch"][..], "account all: route: there is no site called nosuch"),
+        (&["--keys", "XYZ"], "account all: keys: no `projects` of its sites names XYZ"),
+        (&["--route", "pay"], "names of repositories, `=` and a site"),
+        (&["--site", "nosuch"], "there is no site called nosuch"),
+        (&[], "say what is to be different"),
+    ] {
+        let (done, text) = run(&world, &[&["account", "set", "all"], words].concat());
+        assert!(!done && text.contains(because), "{text}");
+    }
+    world.agent_says(&["account", "set", "all", "--no-routes", "--keys", "all"]);
+    assert_eq!(config(&world), before);
+}
+
+#[test]
+fn b20_accounts_are_exported_and_linked_at_once_elsewhere() {
+    let world = World::new();
+    let other = Sandbox::start(&world.folder);
+    configure(
+        &world,
+        &other,
+        "# which go elsewhere\n[[account.route]]\nrepositories = [\"pay/*\"] # all\nsite = \"pay\"\n\
+        [[account.repository]]\nmatch = \"x\"\nsmart_commits = false\n",
+    );
+    let [tool, paid] = ["tool.git", "pay/tool.git"].map(|name| bare(&world, name));
+    std::fs::create_dir(world.folder.join("second")).unwrap();
+    let file = world.folder.join("accounts.toml");
+    let exported = world.agent_says(&["account", "export", "all"]);
+    let root = world.folder.join("srv");
+    assert!(exported.contains(&format!("root = \"{}\"", root.display())) && exported.contains("# all"), "{exported}");
+    assert!(
+        !exported.contains("[[site]]") && !exported.contains("\"main\"") && !exported.contains("daemon"),
+        "{exported}"
+    );
+    let second = format!(
+        "{exported}\n[[account]]\nname = \"second\"\nroot = \"{}\"\nsite = \"pay\"\nkeys = [\"ABC\"]\n",
+        world.folder.join("second").display()
+    );
+    std::fs::write(&file, &second).unwrap();
+
+    // On a machine that knows the sites and no accounts.
+    let all = config(&world);
+    let bare_config = all.split("[[account]]\nname = \"all\"").next().unwrap().to_owned();
+    std::fs::write(world.config(), &bare_config).unwrap();
+    let _daemon = world.daemon();
+    let import = ["account", "import", file.to_str().unwrap()];
+    let (done, text) = run(&world, &import);
+    assert!(!done && text.contains("nothing was written: --yes"), "{text}");
+    let text = world.agent_says(&[&import[..], &["--dry-run"]].concat());
+    assert!(text.contains("account all (") && text.contains("is new; 2 repositories, 0 with hooks"), "{text}");
+    assert!(text.contains("+ [[account.route]]"), "{text}");
+    assert_eq!(config(&world), bare_config);
+    let text = world.agent_says(&[&import[..], &["--yes"]].concat());
+    assert!(text.contains("2 repositories got hooks"), "{text}");
+    assert!(bare_config.lines().all(|line| config(&world).lines().any(|one| one == line)), "{}", config(&world));
+    push(&world.clone_of(&tool, "a"), "ABC-1 here");
+    push(&world.clone_of(&paid, "b"), "ABC-2 there");
+    wait_for(&world, &world.sandbox, &["ABC-1 here"]);
+    wait_for(&world, &other, &["ABC-2 there"]);
+
+    // Again, and as JSON: nothing is left to do.
+    let once = config(&world);
+    let text = world.agent_says(&import);
+    assert!(text.contains("account all (") && text.contains("is that way already"), "{text}");
+    let as_json = world.folder.join("accounts.json");
+    std::fs::write(&as_json, world.agent_says(&["account", "export", "--json", "all", "second"])).unwrap();
+    let found = json(&world, &["account", "import", as_json.to_str().unwrap(), "--yes"]);
+    assert_eq!(found["accounts"].as_array().unwrap().iter().filter(|one| one["fate"] == "same").count(), 2, "{found}");
+    assert_eq!(config(&world), once);
+    // What is different is changed, what is not in the file any more is taken back, and others stay.
+    std::fs::write(&file, second.replace("keys = [\"ABC\"]", "history = \"none\"")).unwrap();
+    let text = world.agent_says(&[&import[..], &["--yes"]].concat());
+    assert!(text.contains("changes: keys, history"), "{text}");
+    assert_eq!(config(&world), once.replace("keys = [\"ABC\"]", "history = \"none\""));
+    for (wrong, because) in [
+        ("[[site]]\nname = \"x\"\n", "`site` is not for here"),
+        ("[[account]]\nname = \"x\"\nroot = \"rel\"\n", "account x: root rel is no absolute path"),
+        ("[[account]]\nname = \"x\"\nroot = \"/no/such\"\n", "account x: /no/such is no folder here"),
+        ("[[account]]\nname = \"x\"\nroot = \"/\"\nsite = \"nosuch\"\n", "there is no site called nosuch"),
+        ("[[account]]\nname = \"x\"\nroot = \"/\"\nsite = \"pay\"\nsit = 1\n", "sit"),
+        ("", "there is no [[account]] in it"),
+        ("{", "EOF"),
+    ] {
+        let before = config(&world);
+        std::fs::write(&file, wrong).unwrap();
+        let (done, text) = run(&world, &[&import[..], &["--yes"]].concat());
+        assert!(!done && text.contains(because), "{text}");
+        assert_eq!(config(&world), before);
+    }
+}

@@ -1,20 +1,19 @@
 //! `agent account add`: look, show, ask, write, cover.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use serde::Serialize;
-use toml_edit::{Item, Table};
-
+use super::super::change::Change;
 use super::super::link::ask::Ask;
-use super::super::link::edit::{self, Edit, set};
-use super::super::{Context, admin, install, show};
+use super::super::link::edit::{Edit, set};
+use super::super::{Context, install, show};
+use super::settings::Settings;
 use super::{Done, code, cover_all};
 use crate::config::{Config, Places};
 use crate::host;
 use crate::text::Untrusted;
+use serde::Serialize;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -23,21 +22,8 @@ pub struct Arguments {
     /// The folder with the repositories
     #[arg(long, value_name = "FOLDER")]
     root: Option<PathBuf>,
-    /// The site to link them to; default: the only one there is
-    #[arg(long)]
-    site: Option<String>,
-    /// Link only repositories whose name fits, where * stands for anything
-    #[arg(long, value_name = "GLOB", num_args = 1..)]
-    include: Vec<String>,
-    /// Do not link repositories whose name fits
-    #[arg(long, value_name = "GLOB", num_args = 1..)]
-    exclude: Vec<String>,
-    /// Whether repositories that appear later get hooks by themselves; default: on
-    #[arg(long, value_parser = ["on", "off"])]
-    auto_link: Option<String>,
-    /// Whether commands in commit messages are carried out for whoever pushed; default: off
-    #[arg(long, value_parser = ["on", "off"])]
-    smart_commits: Option<String>,
+    #[command(flatten)]
+    settings: Settings,
     /// Write without asking
     #[arg(long)]
     yes: bool,
@@ -65,6 +51,8 @@ struct Found {
     /// How many have hooks of somebody else, which go on running.
     chained: usize,
     left_out: Vec<LeftOut>,
+    /// The lines of the configuration that change, and some around them.
+    change: Vec<String>,
     /// What was done; nothing in a dry run.
     done: Vec<Done>,
 }
@@ -78,21 +66,20 @@ struct LeftOut {
 pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode> {
     let ask = Ask::new();
     let path = context.config_path();
-    let before = if path.exists() { std::fs::read_to_string(&path)? } else { String::new() };
-    // Let the file be in order first: what is wrong with it is told with its line.
-    let config = Config::parse(&before, &path)?;
+    let config = if path.exists() { Config::load(&path)? } else { Config::default() };
     let root = arguments.root.as_ref().map(|root| root.display().to_string());
     let root = PathBuf::from(ask.or_given(root, "folder with the repositories (--root)")?);
     let root = std::fs::canonicalize(&root).map_err(|error| anyhow::anyhow!("{}: {error}", root.display()))?;
     anyhow::ensure!(root.is_dir(), "{} is no folder", root.display());
     let name = arguments.name(&config, &root)?;
     let site = arguments.site(&config, &name, &ask)?;
-    let text = arguments.written(&before, &config, (&name, &root, site.as_deref()))?;
-    let config = Config::parse(&text, &path)?;
-    let places = Places::new(&path, &config, &context.environment);
-    let mut found = look(&config, &name, context)?;
+    let change = Change::of(&path, |edit| arguments.write(edit, &config, (&name, &root, site.as_deref())))?;
+    let config = &change.config;
+    let places = Places::new(&path, config, &context.environment);
+    let mut found = look(config, &name, context)?;
+    found.change = change.lines();
     if !arguments.json {
-        say(&found, &path, text != before);
+        say(&found, &path);
     }
     if arguments.dry_run {
         if arguments.json {
@@ -107,14 +94,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
             return Ok(ExitCode::FAILURE);
         }
     }
-    let had = super::hooked(&config, super::called(&config, &name)?);
+    let had = super::hooked(config, super::called(config, &name)?);
     install::make_spool(&places)?;
-    if text != before {
-        edit::save(&path, &text)?;
-        // A daemon that runs notices it by itself, but the first push may be quicker.
-        let _ = admin::post::<bool>(&places, "/reload", &());
-    }
-    found.done = cover_all(&config, super::called(&config, &name)?, &places, &had, false)?;
+    change.write(&path, context)?;
+    found.done = cover_all(config, super::called(config, &name)?, &places, &had, false)?;
     if arguments.json {
         show::json(&found)?;
     } else {
@@ -140,7 +123,7 @@ impl Arguments {
             (Some(other), _) if other.root != root => {
                 anyhow::bail!("account {name} is for {}: give another name", other.root.display())
             }
-            (None, Some(account)) if self.include.is_empty() && self.exclude.is_empty() => {
+            (None, Some(account)) if self.settings.is_empty() => {
                 anyhow::bail!("{} belongs to account {} already", root.display(), account.name)
             }
             _ => Ok(name),
@@ -149,7 +132,7 @@ impl Arguments {
 
     fn site(&self, config: &Config, name: &str, ask: &Ask) -> anyhow::Result<Option<String>> {
         let known = config.account.iter().find(|account| account.name == *name);
-        let given = self.site.clone().or_else(|| known?.site.clone());
+        let given = self.settings.site.clone().or_else(|| known?.site.clone());
         let names: Vec<&str> = config.site.iter().map(|site| site.name.as_str()).collect();
         match (given, &names[..]) {
             (Some(site), _) if names.contains(&site.as_str()) => Ok(Some(site)),
@@ -160,14 +143,13 @@ impl Arguments {
         }
     }
 
-    /// The text of the configuration with this account in it.
-    fn written(
+    /// Puts the account into the configuration.
+    fn write(
         &self,
-        before: &str,
+        edit: &mut Edit,
         config: &Config,
         (name, root, site): (&str, &Path, Option<&str>),
-    ) -> anyhow::Result<String> {
-        let mut edit = Edit::of(before)?;
+    ) -> anyhow::Result<()> {
         let known = config.account.iter().find(|account| account.name == *name);
         if known.is_none() {
             edit.new_account(name, root)?;
@@ -176,43 +158,11 @@ impl Arguments {
         if let Some(site) = site {
             set(table, "site", site);
         }
-        for (key, patterns) in [("include", &self.include), ("exclude", &self.exclude)] {
-            if !patterns.is_empty() {
-                set(table, key, patterns.iter().map(String::as_str).collect::<toml_edit::Array>());
-            }
+        if known.is_none() {
+            set(table, "auto_link", true);
         }
-        match (self.auto_link.as_deref(), known) {
-            (Some(given), _) => set(table, "auto_link", given == "on"),
-            (None, None) => set(table, "auto_link", true),
-            (None, Some(_)) => {}
-        }
-        if let Some(given) = self.smart_commits.as_deref() {
-            let section = table.entry("smart").or_insert_with(|| Item::Table(Table::new()));
-            let section = section.as_table_like_mut().ok_or_else(|| anyhow::anyhow!("`smart` is no section"))?;
-            // Somebody who chose who is believed meant it.
-            let chosen = section.get("policy").and_then(Item::as_str).is_some_and(|policy| policy != "off");
-            match given {
-                "on" if chosen => {}
-                "on" => set(section, "policy", "bot"),
-                _ => set(section, "policy", "off"),
-            }
-            if given == "on" && !section.contains_key("host_users") {
-                let users: toml_edit::Array = host_user(root).into_iter().collect();
-                if !users.is_empty() {
-                    set(section, "host_users", users);
-                }
-            }
-        }
-        Ok(edit.text())
+        self.settings.write(table, root, known)
     }
-}
-
-/// The user as whom a host runs all hooks of a folder, where one does: what it says about the pusher is believed.
-fn host_user(root: &Path) -> Option<String> {
-    let repositories = host::below(root).repositories;
-    let hosted = repositories.iter().filter_map(|git_dir| host::kind(git_dir).ok()).any(host::Kind::has_one_user);
-    let owner = std::fs::metadata(root).ok().filter(|_| hosted)?.uid();
-    Some(nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(owner)).ok()??.name)
 }
 
 /// Looks at the folder, and changes nothing.
@@ -230,6 +180,7 @@ fn look(config: &Config, name: &str, context: &Context) -> anyhow::Result<Found>
         covered: 0,
         chained: 0,
         left_out: Vec::new(),
+        change: Vec::new(),
         done: Vec::new(),
     };
     for git_dir in below.repositories {
@@ -260,7 +211,7 @@ fn git_versions(context: &Context) -> BTreeMap<PathBuf, String> {
     programs.filter_map(version).collect()
 }
 
-fn say(found: &Found, path: &Path, changes: bool) {
+fn say(found: &Found, path: &Path) {
     let Found { account, root, repositories, covered, chained, .. } = found;
     show::line(format_args!("{}: {repositories} repositories, {covered} with hooks already", root.display()));
     for (kind, count) in &found.kinds {
@@ -278,8 +229,9 @@ fn say(found: &Found, path: &Path, changes: bool) {
         show::line(format_args!("cannot be covered: {}: {}", Untrusted::text(&git_dir), Untrusted::text(because)));
     }
     let site = found.site.as_deref().unwrap_or("no site yet");
-    match changes {
-        true => show::line(format_args!("account {account}, linked to {site}, is written into {}", path.display())),
-        false => show::line(format_args!("account {account}, linked to {site}, is in {} already", path.display())),
+    match found.change.is_empty() {
+        false => show::line(format_args!("account {account}, linked to {site}, is written into {}", path.display())),
+        true => show::line(format_args!("account {account}, linked to {site}, is in {} already", path.display())),
     }
+    found.change.iter().for_each(|line| show::line(Untrusted::text(line)));
 }

@@ -1,14 +1,16 @@
 //! `agent account list` and `agent account show`: what is linked, and how each hook is reached.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::super::{Context, admin, show};
+use super::super::{Context, admin, group, show};
 use crate::clock;
 use crate::config::{Config, Places};
 use crate::host::{self, Account, Hindrance, Owner};
+use crate::people;
 use crate::serve::Status;
 use crate::text::Untrusted;
 
@@ -35,6 +37,15 @@ struct Shown {
     root: PathBuf,
     site: Option<String>,
     auto_link: bool,
+    /// The projects that are linked; empty where all of the site are.
+    keys: Vec<String>,
+    /// Where repositories with these names go instead; the first that fits counts.
+    routes: Vec<(Vec<String>, String)>,
+    include: Vec<String>,
+    exclude: Vec<String>,
+    administrators: Vec<people::Shown>,
+    /// The groups that rules of the account name.
+    groups: BTreeMap<String, Vec<people::Shown>>,
     repositories: Vec<Repository>,
     /// Folders that cannot be looked into, and why.
     closed: Vec<(PathBuf, String)>,
@@ -60,7 +71,8 @@ struct Repository {
 pub fn list(word: &List, context: &Context) -> anyhow::Result<ExitCode> {
     let (config, places) = context.config()?;
     let status = status(&places);
-    let accounts: Vec<Shown> = config.account.iter().map(|account| look(&config, account, status.as_ref())).collect();
+    let look = |account| look(&config, account, &places, status.as_ref());
+    let accounts: Vec<Shown> = config.account.iter().map(look).collect::<anyhow::Result<_>>()?;
     if word.json {
         show::json(&accounts)?;
         return Ok(ExitCode::SUCCESS);
@@ -75,13 +87,28 @@ pub fn list(word: &List, context: &Context) -> anyhow::Result<ExitCode> {
 pub fn one(word: &Show, context: &Context) -> anyhow::Result<ExitCode> {
     let (config, places) = context.config()?;
     let status = status(&places);
-    let shown = look(&config, super::called(&config, &word.name)?, status.as_ref());
+    let shown = look(&config, super::called(&config, &word.name)?, &places, status.as_ref())?;
     if word.json {
         show::json(&shown)?;
         return Ok(ExitCode::SUCCESS);
     }
     let paint = show::Paint::new(context.environment.no_color);
     head(&shown);
+    let list = |what: &str, list: &[String]| {
+        if !list.is_empty() {
+            show::line(format_args!("  {what}: {}", Untrusted::text(&list.join(", "))));
+        }
+    };
+    list("links only", &shown.keys);
+    list("include", &shown.include);
+    list("exclude", &shown.exclude);
+    for (names, site) in &shown.routes {
+        list(&format!("to site {site}"), names);
+    }
+    if !shown.administrators.is_empty() {
+        group::say("  administrators", &shown.administrators);
+    }
+    shown.groups.iter().for_each(|(name, members)| group::say(&format!("  group {name}"), members));
     for one in &shown.repositories {
         let name = Untrusted::text(&one.name);
         let heard = match one.last_event_at {
@@ -89,10 +116,12 @@ pub fn one(word: &Show, context: &Context) -> anyhow::Result<ExitCode> {
             None if status.is_none() => "the daemon does not answer".to_owned(),
             None => "not heard of yet".to_owned(),
         };
+        let elsewhere = one.site.as_ref().filter(|site| shown.site.as_ref() != Some(site));
+        let to = elsewhere.map(|site| format!(" -> {site}")).unwrap_or_default();
         match &one.because {
-            None => show::line(format_args!("  {name}: {}, {heard}", one.reached)),
+            None => show::line(format_args!("  {name}{to}: {}, {heard}", one.reached)),
             Some(because) => {
-                show::line(paint.warn(format_args!("  {name}: no hooks: {}; {heard}", Untrusted::text(because))));
+                show::line(paint.warn(format_args!("  {name}{to}: no hooks: {}; {heard}", Untrusted::text(because))));
             }
         }
         if let Some(trouble) = &one.trouble {
@@ -122,7 +151,7 @@ fn head(shown: &Shown) {
     ));
 }
 
-fn look(config: &Config, account: &Account, status: Option<&Status>) -> Shown {
+fn look(config: &Config, account: &Account, places: &Places, status: Option<&Status>) -> anyhow::Result<Shown> {
     let below = config.repositories_of(account);
     let repository = |git_dir: PathBuf| {
         let heard = status.and_then(|status| {
@@ -140,14 +169,23 @@ fn look(config: &Config, account: &Account, status: Option<&Status>) -> Shown {
             git_dir,
         }
     };
-    Shown {
+    let named: BTreeSet<&String> = account.smart.allow.iter().flat_map(|allow| &allow.groups).collect();
+    let named = config.group.iter().filter(|group| named.contains(&group.name));
+    let groups = named.map(|one| anyhow::Ok((one.name.clone(), group::look(config, places, &one.members)?)));
+    Ok(Shown {
         account: account.name.clone(),
         root: account.root.clone(),
         site: config.site_of(account).map(|site| site.name.clone()),
         auto_link: account.auto_link,
+        keys: account.keys.clone(),
+        routes: account.route.iter().map(|route| (route.repositories.clone(), route.site.clone())).collect(),
+        include: account.include.clone(),
+        exclude: account.exclude.clone(),
+        administrators: group::look(config, places, &account.administrators)?,
+        groups: groups.collect::<anyhow::Result<_>>()?,
         repositories: below.repositories.into_iter().map(repository).collect(),
         closed: below.closed,
-    }
+    })
 }
 
 /// How Git comes to our hooks in a repository, or why it does not.

@@ -70,6 +70,61 @@ impl Edit {
         Ok(())
     }
 
+    /// Leaves nothing but the accounts whose names are wanted.
+    pub fn keep_accounts(&mut self, is_wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+        self.0.retain(|key, _| key == "account");
+        let accounts = tables(&mut self.0, "account")?;
+        accounts.retain(|table| table.get("name").and_then(Item::as_str).is_some_and(&is_wanted));
+        self.0.set_trailing("");
+        Ok(())
+    }
+
+    /// The accounts of a file that has nothing else.
+    pub fn only_accounts(mut self) -> anyhow::Result<Vec<Table>> {
+        if let Some((other, _)) = self.0.iter().find(|(key, _)| *key != "account") {
+            anyhow::bail!("`{other}` is not for here, where only [[account]] is");
+        }
+        Ok(tables(&mut self.0, "account")?.iter().cloned().collect())
+    }
+
+    /// Adds members to a group, which is made where there is none.
+    pub fn join_group(&mut self, name: &str, members: &[String]) -> anyhow::Result<()> {
+        let groups = tables(&mut self.0, "group")?;
+        if !groups.iter().any(|table| is_called(table, name)) {
+            let mut table = Table::new();
+            table["name"] = value(name);
+            table["members"] = value(toml_edit::Array::new());
+            groups.push(table);
+        }
+        let list = members_of(groups, name)?;
+        for member in members {
+            if !list.iter().any(|one| one.as_str().is_some_and(|one| one.eq_ignore_ascii_case(member))) {
+                list.push(member);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes members out of a group; somebody who is not in it is told.
+    pub fn leave_group(&mut self, name: &str, members: &[String]) -> anyhow::Result<()> {
+        let list = members_of(tables(&mut self.0, "group")?, name)?;
+        for member in members {
+            let before = list.len();
+            list.retain(|one| one.as_str().is_none_or(|one| !one.eq_ignore_ascii_case(member)));
+            anyhow::ensure!(list.len() < before, "{member} is not among the members of group {name}");
+        }
+        Ok(())
+    }
+
+    /// Takes a group out, with the comments above it.
+    pub fn remove_group(&mut self, name: &str) -> anyhow::Result<()> {
+        let groups = tables(&mut self.0, "group")?;
+        let before = groups.len();
+        groups.retain(|table| !is_called(table, name));
+        anyhow::ensure!(groups.len() < before, "there is no [[group]] called {name}");
+        Ok(())
+    }
+
     /// Says whether the commands of one repository count: in the section that is about it alone, which goes before others.
     pub fn smart_commits(&mut self, account: &str, repository: &str, on: bool) -> anyhow::Result<()> {
         let accounts = tables(&mut self.0, "account")?;
@@ -167,6 +222,17 @@ pub fn save(path: &Path, text: &str) -> anyhow::Result<()> {
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     Ok(())
+}
+
+fn is_called(table: &Table, name: &str) -> bool {
+    table.get("name").and_then(Item::as_str) == Some(name)
+}
+
+fn members_of<'a>(groups: &'a mut ArrayOfTables, name: &str) -> anyhow::Result<&'a mut toml_edit::Array> {
+    let group = groups.iter_mut().find(|table| is_called(table, name));
+    let group = group.ok_or_else(|| anyhow::anyhow!("there is no [[group]] called {name}"))?;
+    let members = group.get_mut("members").and_then(Item::as_array_mut);
+    members.ok_or_else(|| anyhow::anyhow!("`members` of group {name} in the configuration is no list"))
 }
 
 fn tables<'a>(document: &'a mut DocumentMut, name: &str) -> anyhow::Result<&'a mut ArrayOfTables> {
