@@ -157,7 +157,7 @@ fn cover_all(
     for git_dir in &below.repositories {
         let (outcome, because) = match host::has_hooks(git_dir) || comes_to_rest(git_dir) {
             false => (Outcome::BeingMade, Some("git is still making it".to_owned())),
-            true => match host::cover(git_dir, &agent, chosen) {
+            true => match host::cover(git_dir, &agent, chosen, account.hidden()) {
                 Ok(_) if !had.contains(git_dir) => (Outcome::Covered, None),
                 Ok(_) => (Outcome::WasCovered, None),
                 Err(error) => (Outcome::Failed, Some(host::reason(&error))),

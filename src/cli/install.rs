@@ -8,7 +8,7 @@ use super::link::edit::{self, set_among};
 use super::{Context, admin, show};
 use crate::config::{Config, Places};
 use crate::git::Repository;
-use crate::host::{self, HookChange, Identity, Installed, Outcome, Place};
+use crate::host::{self, Account, HookChange, Identity, Installed, Outcome, Place};
 use crate::intake;
 use crate::serve::{Changed, Forget};
 
@@ -37,7 +37,8 @@ pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
     let config = let_in(config, &places, &git_dir)?;
     let config = into_account(config, &places, &git_dir, word.account.as_deref())?;
     let chosen = context.chosen.as_ref().map(|_| places.config.as_path());
-    let (installed, id) = host::cover(&git_dir, &std::env::current_exe()?, chosen)?;
+    let hidden = config.account_of(&git_dir).and_then(Account::hidden);
+    let (installed, id) = host::cover(&git_dir, &std::env::current_exe()?, chosen, hidden)?;
     say(&installed, &id, &config);
     Ok(ExitCode::SUCCESS)
 }

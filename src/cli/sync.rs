@@ -239,7 +239,7 @@ fn count_one(config: &Config, path: &Path, bounds: &Bounds) -> anyhow::Result<[u
     let unlinked = || config.keeps_out(path).unwrap_or_else(|| "it lies in no account".to_owned());
     let link = config.link_of(path).ok_or_else(|| anyhow::anyhow!(unlinked()))?;
     let site = link.site.ok_or_else(|| anyhow::anyhow!("no site is linked to its account"))?;
-    let repository = Repository::open(path)?;
+    let repository = Repository::open(path)?.hiding(link.account.hidden());
     let mut tips: Vec<Oid> =
         repository.refs()?.into_iter().filter(|(name, _)| git::concerns_us(name)).map(|(_, id)| id).collect();
     tips.sort_unstable();

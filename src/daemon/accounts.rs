@@ -183,7 +183,7 @@ fn look(config: &Config, agent: &Path, chosen: Option<&Path>, mut refused: BTree
             } else if !host::is_made(&git_dir, clock::now()) {
                 looked.making = true;
                 state.being_made += 1;
-            } else if let Err(error) = host::cover(&git_dir, agent, chosen) {
+            } else if let Err(error) = host::cover(&git_dir, agent, chosen, account.hidden()) {
                 let because = host::reason(&error);
                 tracing::warn!("no hooks in {}: {because}", git_dir.display());
                 state.refuses(&git_dir, &because);

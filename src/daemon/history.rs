@@ -237,7 +237,7 @@ impl Reader<'_> {
     }
 
     fn go_on(&mut self, origin: &Origin) -> Ended {
-        let repository = match line::open(origin) {
+        let repository = match line::open(&self.shared.applied(), origin) {
             Ok(repository) => repository,
             Err(because) => return Ok(Err(because)),
         };
@@ -261,7 +261,7 @@ impl Reader<'_> {
     fn tips(&self, repository: &Repository) -> Result<Option<(Vec<Oid>, Vec<(RefName, Oid)>)>, queue::Error> {
         let known = self.handle.block_on(self.shared.queue.tips(self.run.repository.clone()))?;
         let mut places: Vec<(RefName, Oid)> = known.into_iter().filter_map(|tip| Some((tip.name, tip.id?))).collect();
-        places.retain(|(name, _)| git::concerns_us(name));
+        places.retain(|(name, _)| git::concerns_us(name) && !repository.hides(name));
         places.sort();
         if let Some(tips) = &self.run.tips {
             if self.run.seen > 0 {

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::event::{Event, Kind, Origin};
 use crate::git::{Oid, RefName, Repository, Told};
+use crate::host::Account;
 use crate::people::People;
 use crate::queue::{self, Class, Owing, Planned, Queued};
 use crate::send::Executor;
@@ -128,7 +129,7 @@ type Digested = Result<Result<sync::Digest, String>, queue::Error>;
 fn owe_all(shared: &Shared, queued: &Queued, reading: &Reading, site: &str) -> Digested {
     let handle = Handle::current();
     let mut event = queued.event.clone();
-    let repository = open(&event.repository);
+    let repository = open(&shared.applied(), &event.repository);
     let before = match &repository {
         Ok(repository) if queued.first_sight => meet(shared, &mut event, repository, &handle)?,
         _ if event.rest => known(shared, queued, &handle)?,
@@ -214,10 +215,12 @@ fn known(shared: &Shared, queued: &Queued, handle: &Handle) -> Result<Vec<Oid>, 
     Ok(earlier.chain(queued.event.updates.iter().filter_map(|update| update.old)).collect())
 }
 
-/// Opens the repository of an event, if it is still the same one.
-pub fn open(origin: &Origin) -> Result<Repository, String> {
+/// Opens the repository of an event, if it is still the same one, without what its account hides.
+pub fn open(applied: &Applied, origin: &Origin) -> Result<Repository, String> {
     let path = origin.git_dir();
     let repository = Repository::open(path).map_err(|error| format!("the daemon cannot read it: {error}"))?;
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let repository = repository.hiding(applied.config.account_of(&real).and_then(Account::hidden));
     match repository.id() == Some(&origin.id) {
         true => Ok(repository),
         false => Err(format!("another repository is at {} now", path.display())),

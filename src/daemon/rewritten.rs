@@ -115,7 +115,7 @@ fn look(shared: &Shared, row: &RepositoryRow) -> Result<Result<(), String>, queu
         Ok(place) => place,
         Err(because) => return Ok(Err(because)),
     };
-    let repository = match line::open(&origin) {
+    let repository = match line::open(&applied, &origin) {
         Ok(repository) => repository,
         Err(because) => return Ok(Err(because)),
     };

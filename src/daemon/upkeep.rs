@@ -113,7 +113,7 @@ pub(super) async fn compare(shared: &Shared, row: RepositoryRow) -> anyhow::Resu
     let now = clock::now();
     let applied = shared.applied();
     let looked = tokio::task::spawn_blocking(move || {
-        let repository = line::open(&origin).map_err(|trouble| (trouble, absent::look(&applied, &origin)))?;
+        let repository = line::open(&applied, &origin).map_err(|trouble| (trouble, absent::look(&applied, &origin)))?;
         // What a clone has is nobody's business until it is pushed, and of a push its hooks tell.
         if repository.is_clone() {
             return Ok((None, Vec::new(), true));

@@ -91,7 +91,7 @@ async fn compare(
     };
     let shared = Arc::clone(shared);
     let work = tokio::task::spawn_blocking(move || {
-        let repository = line::open(&origin)?;
+        let repository = line::open(&shared.applied(), &origin)?;
         let handle = Handle::current();
         Work { shared: &shared, handle, repository: &repository, id: &origin.id, place, held: held.ok() }
             .compare(repair)

@@ -51,8 +51,12 @@ pub struct Oid {
     len: u8,
 }
 
+/// Tells of a ref whether it is hidden from us.
+pub type Hidden = Arc<dyn Fn(&RefName) -> bool + Send + Sync>;
+
 /// A repository opened for reading; each thread opens its own.
 pub struct Repository {
+    hidden: Option<Hidden>,
     git_dir: PathBuf,
     common_dir: PathBuf,
     odb: Odb<'static>,
@@ -129,8 +133,24 @@ impl Repository {
         &self.common_dir
     }
 
-    /// Lists every ref and the object it names, which is the tag itself for an annotated tag.
+    /// Leaves refs out of all that is asked of it, as if they were not there.
+    pub fn hiding(self, hidden: Option<Hidden>) -> Repository {
+        Repository { hidden, ..self }
+    }
+
+    /// Whether a ref is left out.
+    pub fn hides(&self, name: &RefName) -> bool {
+        self.hidden.as_ref().is_some_and(|hidden| hidden(name))
+    }
+
+    /// Lists every ref that is not hidden and the object it names, which is the tag itself for an annotated tag.
     pub fn refs(&self) -> Result<Vec<(RefName, Oid)>, Error> {
+        let mut refs = self.all_refs()?;
+        refs.retain(|(name, _)| !self.hides(name));
+        Ok(refs)
+    }
+
+    fn all_refs(&self) -> Result<Vec<(RefName, Oid)>, Error> {
         if self.own.reftable {
             return command::refs(&self.common_dir);
         }
@@ -176,6 +196,7 @@ impl Repository {
         let own = Own::read(&common_dir.join("config"))?;
         let format = if own.id_len == 32 { ObjectFormat::Sha256 } else { ObjectFormat::Sha1 };
         Ok(Repository {
+            hidden: None,
             odb: object_database(format, object_dirs)?,
             packs: RefCell::new(Packs::new(object_dirs, own.id_len)),
             own,
@@ -196,7 +217,7 @@ impl Repository {
             let opened = git2::Repository::open_bare(&self.common_dir).ok()?;
             return place(&opened.find_reference(text).ok()?).map(|(_, id)| id);
         }
-        self.refs().ok()?.into_iter().find(|(other, _)| other == name).map(|(_, id)| id)
+        self.all_refs().ok()?.into_iter().find(|(other, _)| other == name).map(|(_, id)| id)
     }
 
     /// Gives what a branch's own file names, which goes before what is packed.

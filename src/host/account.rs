@@ -1,10 +1,12 @@
 //! An account: a folder of repositories linked to a site.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::entity::{Home, Web};
+use crate::git::{Hidden, RefName};
 use crate::parse::IssueKey;
 use crate::smart;
 use crate::sync::history::Extent;
@@ -36,6 +38,10 @@ pub struct Account {
     /// Names of repositories that are not linked, although they are included. Default: none.
     #[serde(default)]
     pub exclude: Vec<String>,
+    /// Branches that are never sent, where `*` stands for anything; nor are their commits unless another branch or a tag
+    /// reaches them. Default: none.
+    #[serde(default)]
+    pub exclude_branches: Vec<String>,
     /// Whether the daemon puts hooks into each repository of the account that has none, today's and tomorrow's.
     /// Default false; `agent account add` writes true.
     #[serde(default)]
@@ -133,6 +139,13 @@ impl Account {
     /// Whether a repository lies below the account's root, linked or not.
     pub fn contains(&self, git_dir: &Path) -> bool {
         git_dir.starts_with(&self.root)
+    }
+
+    /// What is hidden of its repositories, if anything is.
+    pub fn hidden(&self) -> Option<Hidden> {
+        let patterns = self.exclude_branches.clone();
+        let fits = move |name: &RefName| patterns.iter().any(|one| smart::fits(one.as_bytes(), name.short()));
+        (!self.exclude_branches.is_empty()).then(|| -> Hidden { Arc::new(move |name| name.is_branch() && fits(name)) })
     }
 
     /// Whether `include` and `exclude` let a repository of this name in.

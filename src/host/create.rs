@@ -36,6 +36,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) agent: &'a Path,
     /// The configuration that its hooks use, where it is not the usual one.
     pub(crate) config: Option<&'a Path>,
+    /// What of it is not told.
+    pub(crate) hidden: Option<git::Hidden>,
 }
 
 /// What [`create`] made.
@@ -228,7 +230,7 @@ fn build(path: &Path, wanted: &Wanted) -> Result<String, Error> {
         super::set_config(&repository, config)?;
     }
     // What is in it from its beginning is history, and orders nothing.
-    git::Told::of(&repository).begin(&[])?;
+    git::Told::of(&repository.hiding(wanted.hidden.clone())).begin(&[])?;
     Ok(id)
 }
 

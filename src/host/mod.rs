@@ -286,8 +286,14 @@ pub(crate) fn uninstall_shared(hooks: &Path) -> Result<Vec<(PathBuf, Outcome)>, 
 
 /// Puts our hooks into a repository and gives it an id; with `config`, its hooks use that configuration.
 ///
-/// What its refs are now is known from then on: only what moves later is news.
-pub(crate) fn cover(git_dir: &Path, agent: &Path, config: Option<&Path>) -> Result<(Installed, String), Error> {
+/// What its refs are now is known from then on: only what moves later is news. Of `hidden` ones it is not, because nobody
+/// was told.
+pub(crate) fn cover(
+    git_dir: &Path,
+    agent: &Path,
+    config: Option<&Path>,
+    hidden: Option<git::Hidden>,
+) -> Result<(Installed, String), Error> {
     let installed = install(git_dir, agent)?;
     // The daemon and a person may be here at once, and only one of them can write the repository's config.
     let _lock = Dir::open(&installed.git_dir)?.lock()?;
@@ -299,7 +305,7 @@ pub(crate) fn cover(git_dir: &Path, agent: &Path, config: Option<&Path>) -> Resu
     if let Some(config) = config {
         set_config(&repository, config)?;
     }
-    let _ = git::Told::of(&repository).begin(&[]);
+    let _ = git::Told::of(&repository.hiding(hidden)).begin(&[]);
     Ok((installed, id))
 }
 

@@ -191,7 +191,7 @@ fn m8_a14_what_an_account_is_to_be_is_shown_and_written_and_everything_else_stay
     assert_eq!(config(&world), after);
     let shown = world.agent_says(&["account", "show", "all"]);
     for line in
-        ["links only: ABC", "exclude: old/*", "to site none: pay/secret*", "to site pay: pay/*", "pay/tool -> pay:"]
+        ["links only: ABC", "exclude: old/*", "route to none: pay/secret*", "route to pay: pay/*", "pay/tool -> pay:"]
     {
         assert!(shown.contains(line), "{line}: {shown}");
     }
@@ -286,4 +286,60 @@ fn b20_accounts_are_exported_and_linked_at_once_elsewhere() {
         assert!(!done && text.contains(because), "{text}");
         assert_eq!(config(&world), before);
     }
+}
+
+#[test]
+fn r9_a_branch_that_is_excluded_is_never_sent_and_its_commits_come_with_another() {
+    let world = World::new();
+    let other = Sandbox::start(&world.folder);
+    let account = "exclude_branches = [\"secret/*\"]\nforget_rewritten = \"0 seconds\"\n";
+    configure(&world, &other, account);
+    let tool = bare(&world, "tool.git");
+    let clone = world.clone_of(&tool, "a");
+    clone.commit("ABC-1 before the hooks");
+    clone.push(&["origin", "HEAD:main"]);
+    clone.git(&["checkout", "--quiet", "-b", "secret/ABC-2"]);
+    clone.commit("ABC-2 secret before the hooks");
+    clone.push(&["origin", "HEAD"]);
+    let daemon = world.daemon();
+    world.agent_says(&["account", "cover", "all"]);
+    clone.commit("ABC-3 secret");
+    let said = clone.push(&["origin", "HEAD"]);
+    assert!(!said.contains("jira:"), "{said}");
+    clone.git(&["checkout", "--quiet", "-B", "main", "origin/main"]);
+    clone.commit("ABC-4 for all");
+    let said = clone.push(&["origin", "main", "main:refs/heads/secret/ABC-5", "main:refs/heads/ABC-6"]);
+    assert!(said.contains("jira: 1 commit, 1 branch queued for Jira") && !said.contains("browse/ABC-5"), "{said}");
+    wait_for(&world, &world.sandbox, &["ABC-4 for all"]);
+    // Behind the hook's back, in history, and where Jira is laid beside Git.
+    tool.git(&["update-ref", "refs/heads/secret/ABC-7", "refs/heads/secret/ABC-2"]);
+    let daemon = world.restarted(daemon);
+    let counted = world.agent_says(&["sync", "start", tool.path.to_str().unwrap(), "--dry-run"]);
+    assert!(counted.contains("2 commits, 2 name an issue"), "{counted}");
+    world.agent_says(&["sync", "start", tool.path.to_str().unwrap()]);
+    wait_for(&world, &world.sandbox, &["ABC-1 before the hooks", "ABC-4 for all"]);
+    assert!(world.agent_says(&["verify"]).contains("0 missing"));
+    assert_eq!(shown(&world.sandbox.state(), "branches").len(), 1);
+
+    // What another branch reaches is no secret, however old it is.
+    clone.git(&["merge", "--quiet", "--no-edit", "-m", "joined", "secret/ABC-2"]);
+    let said = clone.push(&["origin", "main"]);
+    assert!(said.contains("2 commits queued for Jira"), "{said}");
+    let all = ["ABC-1 before the hooks", "ABC-2 secret before the hooks", "ABC-3 secret", "ABC-4 for all"];
+    wait_for(&world, &world.sandbox, &all);
+
+    // What is excluded later leaves Jira like a branch that is deleted, and comes back with its pattern.
+    clone.git(&["checkout", "--quiet", "-b", "ABC-8"]);
+    clone.commit("ABC-8 not meant for all");
+    clone.push(&["origin", "HEAD"]);
+    wait_for(&world, &world.sandbox, &[&all[..], &["ABC-8 not meant for all"]].concat());
+    assert_eq!(shown(&world.sandbox.state(), "branches").len(), 2);
+    configure(&world, &other, &account.replace("\"secret/*\"", "\"secret/*\", \"ABC-8\""));
+    let daemon = world.restarted(daemon);
+    wait_for(&world, &world.sandbox, &all);
+    assert_eq!(shown(&world.sandbox.state(), "branches").len(), 1);
+    configure(&world, &other, account);
+    let _daemon = world.restarted(daemon);
+    wait_for(&world, &world.sandbox, &[&all[..], &["ABC-8 not meant for all"]].concat());
+    assert!(world.agent_says(&["verify"]).contains("0 superfluous"));
 }

@@ -19,6 +19,9 @@ pub struct Settings {
     /// Do not link repositories whose name fits
     #[arg(long, value_name = "GLOB", num_args = 1..)]
     pub exclude: Vec<String>,
+    /// Never send branches whose name fits, nor their commits unless another branch or a tag reaches them
+    #[arg(long, value_name = "GLOB", num_args = 1..)]
+    exclude_branches: Vec<String>,
     /// Link only keys of these projects, such as ABC,DEF; `all` links all of the site again
     #[arg(long, value_name = "KEYS", value_delimiter = ',')]
     keys: Vec<String>,
@@ -43,7 +46,7 @@ pub struct Settings {
 impl Settings {
     /// Whether nothing is to be set.
     pub fn is_empty(&self) -> bool {
-        let lists = [&self.include, &self.exclude, &self.keys, &self.administrators];
+        let lists = [&self.include, &self.exclude, &self.exclude_branches, &self.keys, &self.administrators];
         let words = [&self.site, &self.auto_link, &self.smart_commits];
         lists.iter().all(|list| list.is_empty())
             && words.iter().all(|word| word.is_none())
@@ -56,7 +59,12 @@ impl Settings {
         if let Some(site) = &self.site {
             set(table, "site", site);
         }
-        let lists = [("include", &self.include), ("exclude", &self.exclude), ("administrators", &self.administrators)];
+        let lists = [
+            ("include", &self.include),
+            ("exclude", &self.exclude),
+            ("exclude_branches", &self.exclude_branches),
+            ("administrators", &self.administrators),
+        ];
         for (key, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
             set(table, key, list.iter().map(String::as_str).collect::<Array>());
         }

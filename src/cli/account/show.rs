@@ -43,6 +43,8 @@ struct Shown {
     routes: Vec<(Vec<String>, String)>,
     include: Vec<String>,
     exclude: Vec<String>,
+    /// Branches that are never sent.
+    exclude_branches: Vec<String>,
     administrators: Vec<people::Shown>,
     /// The groups that rules of the account name.
     groups: BTreeMap<String, Vec<people::Shown>>,
@@ -102,8 +104,9 @@ pub fn one(word: &Show, context: &Context) -> anyhow::Result<ExitCode> {
     list("links only", &shown.keys);
     list("include", &shown.include);
     list("exclude", &shown.exclude);
+    list("exclude branches", &shown.exclude_branches);
     for (names, site) in &shown.routes {
-        list(&format!("to site {site}"), names);
+        list(&format!("route to {site}"), names);
     }
     if !shown.administrators.is_empty() {
         group::say("  administrators", &shown.administrators);
@@ -181,6 +184,7 @@ fn look(config: &Config, account: &Account, places: &Places, status: Option<&Sta
         routes: account.route.iter().map(|route| (route.repositories.clone(), route.site.clone())).collect(),
         include: account.include.clone(),
         exclude: account.exclude.clone(),
+        exclude_branches: account.exclude_branches.clone(),
         administrators: group::look(config, places, &account.administrators)?,
         groups: groups.collect::<anyhow::Result<_>>()?,
         repositories: below.repositories.into_iter().map(repository).collect(),

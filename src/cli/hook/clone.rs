@@ -46,7 +46,11 @@ impl Hook {
             true => fs::remove_file(self.pushing_file())?,
             false => fs::write(self.pushing_file(), open.concat())?,
         }
-        let updates: Vec<Update> = done.iter().filter_map(|line| Some(pushing(line)?.update)).collect();
+        let updates = done.iter().filter_map(|line| Some(pushing(line)?.update));
+        let updates: Vec<Update> = updates.filter(|update| !self.repository.hides(&update.name)).collect();
+        if updates.is_empty() {
+            return Ok(Vec::new());
+        }
         self.push_from_clone(&updates, &moved)
     }
 
@@ -54,6 +58,8 @@ impl Hook {
     fn push_from_clone(&self, updates: &[Update], moved: &[Update]) -> anyhow::Result<Vec<String>> {
         let remotes =
             self.repository.refs()?.into_iter().filter(|(name, _)| name.as_bytes().starts_with(b"refs/remotes/"));
+        // Of what a branch that is never sent has, nobody was told.
+        let remotes = remotes.filter(|(name, _)| !self.repository.hides(&branch_of(name)));
         let others = remotes.filter(|(name, _)| !moved.iter().any(|update| update.name == *name)).map(|(_, id)| id);
         let known = Known::new(others.chain(updates.iter().filter_map(|update| update.old)));
         let budget = Budget { commits: self.config.hook.commits, until: Some(self.until()) };
@@ -63,6 +69,13 @@ impl Hook {
     fn pushing_file(&self) -> PathBuf {
         self.git_dir.join("agent/pushing")
     }
+}
+
+/// The branch at the remote that a remote-tracking ref follows, where the remote's name has no `/`.
+fn branch_of(tracking: &RefName) -> RefName {
+    let below = tracking.as_bytes().strip_prefix(b"refs/remotes/").unwrap_or_default();
+    let at = below.iter().position(|byte| *byte == b'/').map_or(below.len(), |at| at + 1);
+    RefName::new([b"refs/heads/", &below[at..]].concat())
 }
 
 fn note(line: &[u8], remote: &str) -> Option<Vec<u8>> {
@@ -99,6 +112,16 @@ mod tests {
         assert_eq!(pushing.update.old, None);
         let moved = crate::git::updates(format!("{NONE} {id} {tracking}\n").as_bytes()).unwrap();
         assert_eq!(confirms(&moved[0], &pushing), confirmed);
+    }
+
+    #[test]
+    fn r9_a_tracking_ref_follows_the_branch_behind_its_remotes_name() {
+        let of = |name: &str| branch_of(&RefName::new(name)).to_string();
+        assert_eq!(of("refs/remotes/origin/secret/x"), "refs/heads/secret/x");
+        assert_eq!(
+            (of("refs/remotes/origin"), of("refs/heads/x")),
+            ("refs/heads/".to_owned(), "refs/heads/".to_owned())
+        );
     }
 
     #[test]

@@ -27,6 +27,7 @@ use clap::Parser;
 use crate::config::{Config, Environment, Link, Places};
 use crate::event::{Claim, Event, EventId, Kind, Origin, PushOption, Seen};
 use crate::git::{self, Budget, Known, Repository, Told, Update};
+use crate::host::Account;
 use crate::intake::socket::Answered;
 use crate::intake::{self, HandedOver, Outcome, Reply};
 use crate::parse::Rules;
@@ -202,6 +203,8 @@ impl Hook {
         let path = Places::config_path(chosen.as_deref(), &environment);
         let config = Config::load(&path)?;
         let places = Places::new(&path, &config, &environment);
+        let hidden = config.account_of(&git_dir).and_then(Account::hidden);
+        let repository = repository.hiding(hidden);
         Ok(Hook {
             name: name.to_owned(),
             git_dir,
@@ -229,7 +232,7 @@ impl Hook {
             "post-receive" if self.environment.quarantine.is_some() => {
                 anyhow::bail!("post-receive was called before the push is accepted; install it as post-receive")
             }
-            "post-receive" => self.push(&concerning(stdin)?),
+            "post-receive" => self.push(&self.concerning(stdin)?),
             "commit-msg" => self.message(Path::new(first)),
             "pre-push" => self.pre_push(stdin, &first.to_string_lossy()),
             "reference-transaction" => self.reference_transaction(stdin, &first.to_string_lossy()),
@@ -237,9 +240,16 @@ impl Hook {
         }
     }
 
+    /// What Git says of refs that are our business.
+    fn concerning(&self, stdin: &[u8]) -> Result<Vec<Update>, git::Error> {
+        let mut updates = git::updates(stdin)?;
+        updates.retain(|update| git::concerns_us(&update.name) && !self.repository.hides(&update.name));
+        Ok(updates)
+    }
+
     /// Tells the daemon which refs are about to move, so that it looks when nobody confirms.
     fn intent(&self, stdin: &[u8]) -> anyhow::Result<Vec<String>> {
-        let updates = concerning(stdin)?;
+        let updates = self.concerning(stdin)?;
         if !updates.is_empty() {
             // Before any ref moves is the best moment to note what was there.
             let _ = Told::of(&self.repository).begin(&updates);
@@ -405,12 +415,6 @@ fn git_dir(environment: &Environment) -> anyhow::Result<PathBuf> {
         Ok(path) => Ok(host::find_git_dir(&path)?),
         Err(error) => anyhow::bail!("{}: {error}", named.display()),
     }
-}
-
-fn concerning(stdin: &[u8]) -> Result<Vec<Update>, git::Error> {
-    let mut updates = git::updates(stdin)?;
-    updates.retain(|update| git::concerns_us(&update.name));
-    Ok(updates)
 }
 
 /// Whether an event is on disk, here or at the daemon.

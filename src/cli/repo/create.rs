@@ -99,6 +99,7 @@ pub fn run(word: &Create, context: &Context) -> anyhow::Result<ExitCode> {
         source: None,
         agent: &std::env::current_exe()?,
         config: None,
+        hidden: None,
     };
     make(&word.how, wanted, context, |account, created| {
         if word.how.json {
@@ -131,6 +132,7 @@ pub fn import(word: &Import, context: &Context) -> anyhow::Result<ExitCode> {
         source: Some(source),
         agent: &std::env::current_exe()?,
         config: None,
+        hidden: None,
     };
     make(&word.how, wanted, context, |account, created| {
         let repository = Repository::open(&created.path)?;
@@ -180,7 +182,7 @@ fn make(
     let folder = folder(account, how.project.as_deref())?;
     make_folder(&folder)?;
     let config = context.chosen.is_some().then_some(&*places.config);
-    let created = create::create(&folder, &Wanted { config, ..wanted })?;
+    let created = create::create(&folder, &Wanted { config, hidden: account.hidden(), ..wanted })?;
     say(account, &created)?;
     Ok(ExitCode::SUCCESS)
 }
