@@ -236,7 +236,7 @@ impl Config {
     pub fn typing(&self, site: &send::Settings) -> Result<parse::Rules, parse::Error> {
         let from = vec![parse::Source::Message];
         let parse = parse::Settings { mode: parse::Mode::Standard, more: true, from, ..self.parse.clone() };
-        Config { parse, ..Config::default() }.rules(Some(site))
+        Config { parse, ..Config::default() }.rules_at(Some(site))
     }
 
     /// The people of the table, joined, with the files that belong to it.

@@ -47,8 +47,8 @@ impl Here {
         if let Some(name) = &self.site {
             return named(name).ok_or_else(|| anyhow::anyhow!("there is no site called {name}"));
         }
-        let account = self.git_dir.as_ref().and_then(|git_dir| self.config.account_of(git_dir));
-        match (account.and_then(|account| self.config.site_of(account)), &self.config.site[..]) {
+        let link = self.git_dir.as_ref().and_then(|git_dir| self.config.link_of(git_dir));
+        match (link.and_then(|link| link.site), &self.config.site[..]) {
             (Some(site), _) | (None, [site]) => Ok(site),
             (None, []) => anyhow::bail!("no site is linked; `agent link` does that"),
             (None, _) => anyhow::bail!("which site? --site names one"),
@@ -57,7 +57,12 @@ impl Here {
 
     /// The rules by which keys are read here.
     pub fn rules(&self) -> anyhow::Result<Rules> {
-        Ok(self.config.rules(self.site().ok())?)
+        let link =
+            self.git_dir.as_ref().filter(|_| self.site.is_none()).and_then(|git_dir| self.config.link_of(git_dir));
+        Ok(match link {
+            Some(link) => self.config.rules(Some(link))?,
+            None => self.config.rules_at(self.site().ok())?,
+        })
     }
 
     /// The branch that is checked out, by its short name.

@@ -144,8 +144,8 @@ pub fn site<'a>(config: &'a Config, git_dir: Option<&str>, name: &str, uid: u32)
         let git_dir = Path::new(git_dir);
         intake::may_speak(config, git_dir, uid)?;
         let real = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
-        let account = config.account_of(&real).ok_or("the repository lies in no account")?;
-        return config.site_of(account).ok_or_else(|| format!("account {} has no site", account.name));
+        let link = config.link_of(&real).ok_or("the repository lies in no account")?;
+        return link.site.ok_or_else(|| format!("account {} has no site", link.account.name));
     }
     match (name, &config.site[..]) {
         ("", [only]) => Ok(only),
