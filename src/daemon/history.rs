@@ -21,10 +21,10 @@ use tokio::task::JoinSet;
 
 use crate::event::Origin;
 use crate::git::{self, Oid, RefName, Repository};
-use crate::parse::Rules;
-use crate::queue::{self, RepositoryRow, Run, RunPortion, Wanted};
+use crate::queue::{self, Corrections, RepositoryRow, Run, RunPortion, Wanted};
 use crate::send::Kind;
 use crate::serve::history::{Start, Started};
+use crate::sync::Links;
 use crate::sync::history::{End, History, Piece};
 use crate::{clock, entity, failpoint};
 
@@ -108,7 +108,7 @@ pub async fn start(shared: Arc<Shared>, asked: Start) -> Result<Started, String>
     }
     for origin in chosen {
         let path = origin.git_dir().display().to_string();
-        if let Err(because) = Place::of(&applied, &origin) {
+        if let Err(because) = Place::of(&applied, &origin, Corrections::default()) {
             started.refused.push(format!("{path}: {because}"));
             continue;
         }
@@ -122,7 +122,7 @@ pub async fn start(shared: Arc<Shared>, asked: Start) -> Result<Started, String>
 }
 
 /// The repository of an id that is known, or at a path.
-fn find(rows: &[RepositoryRow], name: &str) -> Result<Origin, String> {
+pub(super) fn find(rows: &[RepositoryRow], name: &str) -> Result<Origin, String> {
     if let Some(row) = rows.iter().find(|row| row.id == name) {
         return Ok(Origin { id: row.id.clone(), git_dir: row.git_dir.clone() });
     }
@@ -134,14 +134,14 @@ fn find(rows: &[RepositoryRow], name: &str) -> Result<Origin, String> {
 /// What history of a repository is told with.
 struct Place {
     site: String,
-    rules: Arc<Rules>,
+    links: Links,
     home: entity::Home,
     /// Whether what was told stays as it is: it may have the keys of a branch.
     keeps: bool,
 }
 
 impl Place {
-    fn of(applied: &Applied, origin: &Origin) -> Result<Place, String> {
+    fn of(applied: &Applied, origin: &Origin, corrections: Corrections) -> Result<Place, String> {
         let real = std::fs::canonicalize(origin.git_dir()).unwrap_or_else(|_| origin.git_dir().to_owned());
         let account = applied.config.account_of(&real).ok_or("it lies in no account")?;
         let site = applied.config.site_of(account).ok_or("no site is linked to its account")?;
@@ -150,7 +150,7 @@ impl Place {
         }
         Ok(Place {
             site: site.name.clone(),
-            rules: Arc::clone(applied.rules.get(&site.name).ok_or("no site is linked to its account")?),
+            links: applied.links(site, account, corrections).ok_or("no site is linked to its account")?,
             home: account.home(&real, &site.url),
             keeps: applied.config.parse.branch_links_commits,
         })
@@ -172,7 +172,8 @@ enum Turn {
 async fn turn(shared: &Arc<Shared>, run: Run) -> Result<(), queue::Error> {
     let (id, errors) = (run.id, run.errors);
     let origin = Origin { id: run.repository.clone(), git_dir: run.git_dir.clone() };
-    let place = match Place::of(&shared.applied(), &origin) {
+    let corrections = shared.queue.corrections(origin.id.clone()).await?;
+    let place = match Place::of(&shared.applied(), &origin, corrections) {
         Ok(place) => place,
         Err(because) => return shared.queue.let_run_wait(id, clock::now() + UNLINKED_MS, false, Some(because)).await,
     };
@@ -279,7 +280,7 @@ impl Reader<'_> {
     }
 
     fn history<'h>(&'h self, repository: &'h Repository, tips: &'h [Oid]) -> History<'h> {
-        History { repository, tips, bounds: &self.run.bounds, rules: &self.place.rules, home: &self.place.home }
+        History { repository, tips, bounds: &self.run.bounds, links: &self.place.links, home: &self.place.home }
     }
 
     /// Reads from the cursor on; nothing when it leads nowhere.

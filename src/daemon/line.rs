@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::event::{Event, Kind, Origin};
 use crate::git::{Oid, RefName, Repository, Told};
 use crate::people::People;
-use crate::queue::{self, Class, Owing, Planned, Queued};
+use crate::queue::{self, Class, Corrections, Owing, Planned, Queued};
 use crate::send::{Executor, Settings};
 use crate::sync::{self, Giver, Orders, Portion, Reading, Snapshot};
 use crate::{clock, failpoint, smart};
@@ -71,7 +71,8 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
 async fn digest(shared: &Arc<Shared>, queued: Queued) -> Result<(), queue::Error> {
     let applied = shared.applied();
     let id = queued.event.id;
-    let Some((reading, site)) = reading(shared, &applied, &queued) else {
+    let corrections = shared.queue.corrections(queued.event.repository.id.clone()).await?;
+    let Some((reading, site)) = reading(shared, &applied, &queued, corrections) else {
         let because = "no site is linked to the repository's account".to_owned();
         return shared.queue.wait(id, clock::now() + UNLINKED_MS, because).await;
     };
@@ -225,13 +226,18 @@ pub fn open(origin: &Origin) -> Result<Repository, String> {
     }
 }
 
-fn reading<'a>(shared: &Shared, applied: &'a Applied, queued: &Queued) -> Option<(Reading, &'a Settings)> {
+fn reading<'a>(
+    shared: &Shared,
+    applied: &'a Applied,
+    queued: &Queued,
+    corrections: Corrections,
+) -> Option<(Reading, &'a Settings)> {
     let git_dir = queued.event.repository.git_dir();
     let real = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
     let account = applied.config.account_of(&real)?;
     let site = applied.config.site_of(account)?;
     let reading = Reading {
-        rules: Arc::clone(applied.rules.get(&site.name)?),
+        links: applied.links(site, account, corrections)?,
         home: account.home(&real, &site.url),
         branch_links_commits: applied.config.parse.branch_links_commits,
         orders: match site.executor() {

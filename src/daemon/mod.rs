@@ -12,6 +12,7 @@
 //! | [`history`] | synchronisations: a repository's history into the outbox, a few at a time |
 //! | [`mail`] | what went wrong with orders: mailed to whoever gave them |
 //! | [`accounts`] | repositories that appear in an account that links new ones: hooks into them |
+//! | [`relink`] | links that people put right, as they ask |
 //! | [`rewritten`] | commits that refs have left behind, or that came back |
 //! | [`upkeep`] | unconfirmed intents, comparing refs, repositories that moved or are gone ([`absent`]), old rows, snapshots, the disk |
 //!
@@ -27,6 +28,7 @@ mod intake;
 mod line;
 mod logins;
 mod mail;
+mod relink;
 mod rewritten;
 mod sites;
 mod upkeep;
@@ -47,11 +49,14 @@ use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::config::{Config, Environment, Places};
+use crate::host::Account;
 use crate::login::Logins;
 use crate::parse::Rules;
 use crate::people::People;
-use crate::queue::{self, Queue};
+use crate::queue::{self, Corrections, Queue};
+use crate::send::Settings;
 use crate::serve::{self, Office, Running};
+use crate::sync::Links;
 
 /// Why the process ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,6 +142,13 @@ impl Applied {
             Ok((site.name.clone(), Arc::new(rules)))
         });
         Ok(Applied { rules: rules.collect::<Result<_, String>>()?, people: Arc::new(config.people()?), config })
+    }
+}
+
+impl Applied {
+    /// What commits and branches of an account are linked to at its site; nothing where that has no rules.
+    fn links(&self, site: &Settings, _account: &Account, corrections: Corrections) -> Option<Links> {
+        Some(Links { corrections, ..Links::of(Arc::clone(self.rules.get(&site.name)?)) })
     }
 }
 
@@ -316,10 +328,11 @@ impl Shared {
 
     fn serve(self: &Arc<Self>, parts: &mut JoinSet<()>, reload: mpsc::Sender<oneshot::Sender<Result<(), String>>>) {
         self.begin(parts, "administration", move |shared| {
-            let (desk, bench, starter) = (Arc::clone(&shared), Arc::clone(&shared), Arc::clone(&shared));
+            let [desk, bench, starter, relinker] = [&shared; 4].map(Arc::clone);
             let office = Office {
                 verify: Arc::new(move |wanted| Box::pin(verify::verify(Arc::clone(&bench), wanted))),
                 logins: Arc::new(move |request| Box::pin(logins::by_administrator(Arc::clone(&desk), request))),
+                relink: Arc::new(move |wish| Box::pin(relink::relink(Arc::clone(&relinker), wish))),
                 queue: shared.queue.clone(),
                 running: Arc::clone(&shared.running),
                 reload: reload.clone(),

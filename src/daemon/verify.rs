@@ -24,7 +24,6 @@ use crate::git::{Oid, Repository};
 use crate::queue::{self, Acknowledged, Class, EntityKind, NewEntity, Owing, RepositoryRow};
 use crate::send::{Held, Jira};
 use crate::serve::{Compare, Compared, Difference};
-use crate::sync;
 
 use super::rewritten::{self, Place};
 use super::{Shared, line, sites};
@@ -71,7 +70,8 @@ async fn compare(
 ) -> Result<(), String> {
     let origin = Origin { id: row.id.clone(), git_dir: row.git_dir.clone() };
     let applied = shared.applied();
-    let place = Place::of(&applied, &origin).ok_or("no site is linked to the repository's account")?;
+    let corrections = shared.queue.corrections(row.id.clone()).await.map_err(|error| error.to_string())?;
+    let place = Place::of(&applied, &origin, corrections).ok_or("no site is linked to the repository's account")?;
     let settings =
         applied.config.site.iter().find(|site| site.name == place.site).ok_or("its site is not configured")?;
     let instance = sites::instance(shared).map_err(|error| error.to_string())?;
@@ -169,7 +169,7 @@ impl Work<'_> {
     fn branches(&self) -> Result<(Found, HashMap<String, NewEntity>), String> {
         let refs = self.repository.refs().map_err(|error| error.to_string())?;
         let expected = refs.iter().filter(|(name, _)| name.is_branch()).filter_map(|(name, id)| {
-            let keys = sync::keys(&self.place.rules.branch(name.short()));
+            let keys = self.place.links.of_branch(name);
             let last = self.repository.commit(*id).ok()?;
             entity::branch(name, &last, &keys, &self.place.home)
         });
@@ -277,7 +277,7 @@ impl Work<'_> {
 
     fn commit(&self, id: &str) -> Option<NewEntity> {
         let commit = self.repository.commit(Oid::from_hex(id.as_bytes())?).ok()?;
-        let keys = sync::keys(&self.place.rules.message(&commit.message));
+        let keys = self.place.links.of_commit(&commit, &[]);
         let files = self.repository.files_of(None, &[&commit], FILES).pop().and_then(Result::ok);
         entity::commit(&Seen { commit, files, cut: false }, &keys, &self.place.home)
     }

@@ -19,6 +19,7 @@
 //! This folder is the only place with SQL.
 
 mod audit;
+mod corrections;
 mod effects;
 mod events;
 mod held;
@@ -45,6 +46,7 @@ use crate::event::{Event, EventId};
 use crate::git::{Oid, RefName};
 
 pub use audit::{AuditRow, Verified};
+pub use corrections::{Correcting, Correction, CorrectionRow, Corrections, Kept, Relink};
 pub use effects::{EffectFilter, EffectRow, Ledgered, Retry};
 pub use events::{Added, Queued, Tip};
 pub use held::Acknowledged;
@@ -237,6 +239,43 @@ impl Queue {
         self.store.write(move |c| held::tell_anew(c, (&site, &repository, kind), &ids, now)).await
     }
 
+    /// The links of a repository that people have put right.
+    pub async fn corrections(&self, repository: String) -> Result<Corrections, Error> {
+        self.store.read(move |c| corrections::of(c, &repository)).await
+    }
+
+    /// Puts a link right, or takes that back, in one step with what a site is told because of it; says whether that is
+    /// anything.
+    pub async fn correct(&self, correcting: Correcting, now: i64) -> Result<bool, Error> {
+        self.store.write(move |c| corrections::correct(c, &correcting, now)).await
+    }
+
+    /// The links that people have put right in a repository, or in all.
+    pub async fn corrected(&self, repository: Option<String>) -> Result<Vec<CorrectionRow>, Error> {
+        self.store.read(move |c| corrections::list(c, repository.as_deref())).await
+    }
+
+    /// The corrections of a commit or a branch, or that speak of an issue.
+    pub async fn corrections_about(&self, what: String) -> Result<Vec<CorrectionRow>, Error> {
+        self.store.read(move |c| corrections::about(c, &what)).await
+    }
+
+    /// What is kept of an entity of a site.
+    pub async fn kept(
+        &self,
+        site: String,
+        repository: String,
+        kind: EntityKind,
+        id: String,
+    ) -> Result<Option<Kept>, Error> {
+        self.store.read(move |c| corrections::kept(c, (&site, &repository, kind), &id)).await
+    }
+
+    /// The ids of a repository's commits that begin like this, as far as they were ever owed.
+    pub async fn commits_like(&self, repository: String, beginning: String) -> Result<Vec<String>, Error> {
+        self.store.read(move |c| corrections::commits_like(c, &repository, &beginning)).await
+    }
+
     pub async fn repositories(&self) -> Result<Vec<RepositoryRow>, Error> {
         self.store.read(look::repositories).await
     }
@@ -386,7 +425,9 @@ impl Queue {
 
     /// Deletes what was settled before `before`.
     pub async fn prune(&self, before: i64) -> Result<usize, Error> {
-        self.store.write(move |c| Ok(outbox::prune(c, before)? + runs::prune(c, before)?)).await
+        self.store
+            .write(move |c| Ok(outbox::prune(c, before)? + runs::prune(c, before)?))
+            .await
     }
 
     pub async fn counts(&self, now: i64) -> Result<Counts, Error> {

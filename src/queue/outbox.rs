@@ -18,7 +18,7 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::look::Filter;
 use super::moved::{self, Move};
-use super::{ledger, runs};
+use super::{corrections, ledger, runs};
 use crate::git::Oid;
 
 /// Live data, or history that may take its time.
@@ -390,7 +390,7 @@ pub(super) fn owe_one(c: &Connection, owing: &Owing, entity: &NewEntity, now: i6
             *hash != entity.hash && *hash != entity.hash[..SHORT_HASH.min(entity.hash.len())] && !(*gone && entity.gone)
         }
     };
-    if !is_news {
+    if !is_news || corrections::contradicts(c, &owing.repository, entity)? {
         return Ok(false);
     }
     if told.is_some_and(|(_, gone)| gone) && entity.kind == EntityKind::Commit {

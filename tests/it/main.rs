@@ -27,6 +27,7 @@ mod operations;
 mod platform;
 mod process;
 mod push;
+mod relink;
 mod repo;
 mod repositories;
 mod rewritten;
