@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
 }
 
 fn is_empty(why: &Why) -> bool {
-    why.entities.is_empty() && why.effects.is_empty() && why.corrections.is_empty()
+    why.entities.is_empty() && why.effects.is_empty() && why.corrections.is_empty() && why.moved.is_empty()
 }
 
 fn tell(why: &Why, what: &str) {
@@ -52,6 +52,9 @@ fn tell(why: &Why, what: &str) {
         show::line(
             "  `agent parse COMMIT` shows which keys its message holds; `agent queue events` lists what hooks handed over",
         );
+    }
+    for moved in &why.moved {
+        show::line(format_args!("{} has moved, it is {} now at site {}", moved.old, moved.present, moved.site));
     }
     for entity in &why.entities {
         show::line(format_args!("{} {}", entity.kind, name(&entity.kind, &entity.id)));

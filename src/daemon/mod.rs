@@ -12,6 +12,7 @@
 //! | [`history`] | synchronisations: a repository's history into the outbox, a few at a time |
 //! | [`mail`] | what went wrong with orders: mailed to whoever gave them |
 //! | [`accounts`] | repositories that appear in an account that links new ones: hooks into them |
+//! | [`moved_keys`] | keys that a site did not know: looked up, in case their issues have moved |
 //! | [`relink`] | links that people put right, as they ask |
 //! | [`rewritten`] | commits that refs have left behind, or that came back |
 //! | [`upkeep`] | unconfirmed intents, comparing refs, repositories that moved or are gone ([`absent`]), old rows, snapshots, the disk |
@@ -28,6 +29,7 @@ mod intake;
 mod line;
 mod logins;
 mod mail;
+mod moved_keys;
 mod relink;
 mod rewritten;
 mod sites;
@@ -196,6 +198,7 @@ impl Shared {
         self.begin(&mut parts, "effects", |shared| Ok(effects::run(shared)));
         self.begin(&mut parts, "history", |shared| Ok(history::run(shared)));
         self.begin(&mut parts, "mail", |shared| Ok(mail::run(shared)));
+        self.begin(&mut parts, "moved keys", |shared| Ok(moved_keys::run(shared)));
         self.begin(&mut parts, "rewritten", |shared| Ok(rewritten::run(shared)));
         self.begin(&mut parts, "accounts", |shared| Ok(accounts::run(shared)));
         self.begin(&mut parts, "upkeep", |shared| Ok(upkeep::run(shared)));

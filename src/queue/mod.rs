@@ -23,6 +23,7 @@ mod corrections;
 mod effects;
 mod events;
 mod held;
+mod issue_keys;
 mod ledger;
 mod logins;
 mod look;
@@ -50,6 +51,7 @@ pub use corrections::{Correcting, Correction, CorrectionRow, Corrections, Kept, 
 pub use effects::{EffectFilter, EffectRow, Ledgered, Retry};
 pub use events::{Added, Queued, Tip};
 pub use held::Acknowledged;
+pub use issue_keys::MovedKey;
 pub use ledger::{Denied, Gone, NewEffect, Outcome, Planned, Ruled, Ruling, Sweep, Turn};
 pub use logins::LoginRow;
 pub use look::{Counts, EntityRow, EventRow, Filter, RepositoryRow, SiteCounts, Trace};
@@ -276,6 +278,29 @@ impl Queue {
         self.store.read(move |c| corrections::commits_like(c, &repository, &beginning)).await
     }
 
+    /// Keys that a site did not know and that nobody has looked up since `before`.
+    pub async fn keys_to_look_up(
+        &self,
+        site: String,
+        before: i64,
+        limit: usize,
+        now: i64,
+    ) -> Result<Vec<String>, Error> {
+        self.store.read(move |c| issue_keys::to_look_up(c, &site, before, limit, now)).await
+    }
+
+    /// Takes what looking such a key up has given: the key that its issue has now. Gives how many entities are told
+    /// because of it.
+    pub async fn looked_up(
+        &self,
+        site: String,
+        old: String,
+        present: Option<String>,
+        now: i64,
+    ) -> Result<usize, Error> {
+        self.store.write(move |c| issue_keys::looked_up(c, &site, &old, present.as_deref(), now)).await
+    }
+
     pub async fn repositories(&self) -> Result<Vec<RepositoryRow>, Error> {
         self.store.read(look::repositories).await
     }
@@ -426,7 +451,7 @@ impl Queue {
     /// Deletes what was settled before `before`.
     pub async fn prune(&self, before: i64) -> Result<usize, Error> {
         self.store
-            .write(move |c| Ok(outbox::prune(c, before)? + runs::prune(c, before)?))
+            .write(move |c| Ok(outbox::prune(c, before)? + runs::prune(c, before)? + issue_keys::prune(c, before)?))
             .await
     }
 

@@ -46,7 +46,7 @@ use crate::intake::spool::Depth;
 use crate::login::Request;
 use crate::queue::{
     AuditRow, CorrectionRow, Counts, EffectFilter, EffectRow, EntityRow, EventRow, Filter, Ledgered, LoginRow,
-    OfSite, Queue, ReadBack, Retry, RunRow, Verified,
+    MovedKey, OfSite, Queue, ReadBack, Retry, RunRow, Verified,
 };
 
 /// What the daemon says about itself; its parts are kept up to date by whoever knows them.
@@ -160,6 +160,9 @@ pub struct Why {
     /// What people have put right about it.
     #[serde(default)]
     pub corrections: Vec<CorrectionRow>,
+    /// Keys among these whose issues have other ones now.
+    #[serde(default)]
+    pub moved: Vec<MovedKey>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -452,7 +455,7 @@ async fn why(State(office): State<Office>, Query(What { what }): Query<What>) ->
     let corrections = office.queue.corrections_about(what.clone()).await.map_err(unavailable)?;
     let trace = office.queue.trace(what).await.map_err(unavailable)?;
     let events = trace.events.into_iter().filter_map(why_event).collect();
-    Ok(Json(Why { entities: trace.entities, events, effects, corrections }))
+    Ok(Json(Why { entities: trace.entities, events, effects, corrections, moved: trace.moved }))
 }
 
 fn why_event(row: EventRow) -> Option<WhyEvent> {

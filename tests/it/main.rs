@@ -21,6 +21,7 @@ mod hosts;
 mod hostile;
 mod jira;
 mod linked;
+mod moved_keys;
 mod network;
 mod news;
 mod operations;
