@@ -7,6 +7,8 @@ mod add;
 mod remove;
 mod show;
 
+pub use remove::take_out;
+
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -31,7 +33,7 @@ pub enum Word {
     Show(show::Show),
     /// Put hooks into those repositories of an account that have none, and renew old ones
     Cover(Cover),
-    /// Take all hooks of an account out, and the account out of the configuration
+    /// Take all hooks of an account out, the account out of the configuration, and all that it told out of Jira
     Remove(remove::Arguments),
 }
 

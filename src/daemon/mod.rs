@@ -15,6 +15,7 @@
 //! | [`moved_keys`] | keys that a site did not know: looked up, in case their issues have moved |
 //! | [`relink`] | links that people put right, as they ask |
 //! | [`rewritten`] | commits that refs have left behind, or that came back |
+//! | [`unlink`] | a site that is unlinked: Jira forgets what it was told |
 //! | [`upkeep`] | unconfirmed intents, comparing refs, repositories that moved or are gone ([`absent`]), old rows, snapshots, the disk |
 //!
 //! A part that panics is logged and begun again. A store that cannot be written ends the process,
@@ -33,6 +34,7 @@ mod moved_keys;
 mod relink;
 mod rewritten;
 mod sites;
+mod unlink;
 mod upkeep;
 mod verify;
 
@@ -86,6 +88,8 @@ struct Shared {
     running: Arc<RwLock<Running>>,
     /// Repositories whose history is being read, so that what they are owed still grows.
     growing: Mutex<HashSet<String>>,
+    /// Sites that are being unlinked: nothing is lent to be sent to them.
+    leaving: Mutex<HashSet<String>>,
     /// People's own accounts.
     logins: Logins,
     /// Whoever is being told what became of their orders.
@@ -173,6 +177,7 @@ impl Shared {
             applied: watch::Sender::new(Arc::new(applied)),
             running: Arc::new(RwLock::new(running)),
             growing: Mutex::default(),
+            leaving: Mutex::default(),
             logins,
             telling: Mutex::default(),
             intents: Arc::new(Semaphore::new(INTENTS as usize)),
@@ -253,6 +258,8 @@ impl Shared {
         let _ = sd_notify::notify(&[NotifyState::Reloading]);
         let applied = Config::load(&self.places.config).map_err(|error| error.to_string()).and_then(Applied::new);
         let result = applied.map(|applied| {
+            // One that is gone is unlinked; who links it again begins afresh.
+            self.leaving().retain(|name| applied.config.site.iter().any(|site| site.name == *name));
             self.applied.send_replace(Arc::new(applied));
         });
         match &result {
@@ -274,6 +281,10 @@ impl Shared {
 
     fn growing(&self) -> MutexGuard<'_, HashSet<String>> {
         self.growing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leaving(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn telling(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -331,10 +342,11 @@ impl Shared {
 
     fn serve(self: &Arc<Self>, parts: &mut JoinSet<()>, reload: mpsc::Sender<oneshot::Sender<Result<(), String>>>) {
         self.begin(parts, "administration", move |shared| {
-            let [desk, bench, starter, relinker] = [&shared; 4].map(Arc::clone);
+            let [desk, bench, starter, relinker, unlinker] = [&shared; 5].map(Arc::clone);
             let office = Office {
                 verify: Arc::new(move |wanted| Box::pin(verify::verify(Arc::clone(&bench), wanted))),
                 logins: Arc::new(move |request| Box::pin(logins::by_administrator(Arc::clone(&desk), request))),
+                unlink: Arc::new(move |asked| Box::pin(unlink::unlink(Arc::clone(&unlinker), asked))),
                 relink: Arc::new(move |wish| Box::pin(relink::relink(Arc::clone(&relinker), wish))),
                 queue: shared.queue.clone(),
                 running: Arc::clone(&shared.running),

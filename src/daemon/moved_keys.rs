@@ -105,6 +105,9 @@ impl Look {
 
     /// Whether the site is left alone by others already.
     fn rests(&self) -> bool {
+        if self.shared.leaving().contains(&self.settings.name) {
+            return true;
+        }
         let running = self.shared.running.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let state = running.sites.get(&self.settings.name);
         state.is_some_and(|state| state.resting.is_some() || state.account_resting.is_some())

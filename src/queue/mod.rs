@@ -38,6 +38,7 @@ mod runs;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unlink;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -63,6 +64,7 @@ pub use read_back::{Marked, OfSite, ReadBack, Way};
 pub use runs::{Bounds, Control, Past, Portion as RunPortion, Run, RunRow, Wanted};
 use store::Store;
 pub use store::{Error, holder};
+pub use unlink::ToldTo;
 
 /// Section `queue` of the configuration.
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -299,6 +301,21 @@ impl Queue {
         now: i64,
     ) -> Result<usize, Error> {
         self.store.write(move |c| issue_keys::looked_up(c, &site, &old, present.as_deref(), now)).await
+    }
+
+    /// Counts what a site, or any, was told of these repositories, or of all.
+    pub async fn told_to(&self, site: Option<String>, repositories: Option<Vec<String>>) -> Result<ToldTo, Error> {
+        self.store.read(move |c| unlink::told_to(c, site.as_deref(), repositories.as_deref())).await
+    }
+
+    /// Whether anything is on its way to a site.
+    pub async fn is_busy(&self, site: String, now: i64) -> Result<bool, Error> {
+        self.store.read(move |c| unlink::is_busy(c, &site, now)).await
+    }
+
+    /// Ends all that a site is owed and was ordered, and forgets what it was told.
+    pub async fn unlink(&self, site: String, who: String, now: i64) -> Result<(), Error> {
+        self.store.write(move |c| unlink::unlink(c, &site, &who, now)).await
     }
 
     pub async fn repositories(&self) -> Result<Vec<RepositoryRow>, Error> {

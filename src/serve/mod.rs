@@ -24,6 +24,7 @@
 
 pub mod history;
 pub mod relink;
+pub mod unlink;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -234,6 +235,8 @@ pub struct Office {
     pub due: Arc<tokio::sync::Notify>,
     /// Puts links right.
     pub relink: relink::Relinker,
+    /// Unlinks sites.
+    pub unlink: unlink::Unlinker,
     /// Begins synchronisations.
     pub start: history::Starter,
     /// Told after a synchronisation was resumed.
@@ -282,6 +285,8 @@ fn router(office: Office) -> Router {
         .route("/renamed", post(renamed))
         .route("/why", get(why))
         .route("/read-backs", get(read_backs).post(found_read_backs))
+        .route("/told", get(unlink::told))
+        .route("/unlink", post(unlink::unlink))
         .route("/relink", get(relink::list).post(relink::relink))
         .route("/sync", get(history::list))
         .route("/sync/start", post(history::start))

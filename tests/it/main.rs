@@ -41,4 +41,5 @@ mod store;
 mod tidy;
 mod travels;
 mod uninstall;
+mod unlink;
 mod verify;
