@@ -367,7 +367,8 @@ impl Work<'_> {
             (seen.commit, seen.cut) = (whole, false);
         }
         let mentions = self.reading.links.rules.message(&seen.commit.message);
-        let leave = self.orders(&seen, &mentions);
+        let ignored = self.reading.links.ignores(&seen.commit);
+        let leave = if ignored { Leave::None } else { self.orders(&seen, &mentions) };
         let keys = self.reading.links.of_mentions(&seen.commit, &mentions, &self.branch_keys);
         if keys.is_empty() {
             return;

@@ -13,13 +13,13 @@ use crate::{clock, host, people};
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  agent relink 1a2b3c4 --issue ABC-2            linked to ABC-2 alone, whatever its message says\n  \
+    after_help = "Examples:\n  agent relink 1a2b3c4 --issue ABC-2               linked to ABC-2 alone, whatever its message says\n  \
     agent relink 1a2b3c4 --also ABC-2 --also ABC-3   linked to these as well\n  \
-    agent relink 1a2b3c4 --unlink ABC-1           not linked to ABC-1\n  \
-    agent relink 1a2b3c4 --unlink                 linked to nothing\n  \
-    agent relink --branch fix --issue ABC-2       a branch, in place of a commit\n  \
-    agent relink 1a2b3c4 --reset                  linked as its message says again\n  \
-    agent relink --list                           all that was put right\n\n\
+    agent relink 1a2b3c4 --unlink ABC-1              not linked to ABC-1\n  \
+    agent relink 1a2b3c4 --unlink                    linked to nothing\n  \
+    agent relink --branch fix --issue ABC-2          a branch, in place of a commit\n  \
+    agent relink 1a2b3c4 --reset                     linked as its message says again\n  \
+    agent relink --list                              all that was put right\n\n\
     It only links: commands are read from the message alone, and none is carried out or taken back.\n\
     It is kept: what is told again, or read anew by `agent sync start`, is linked the same way."
 )]

@@ -245,7 +245,8 @@ fn count_one(config: &Config, path: &Path, bounds: &Bounds) -> anyhow::Result<[u
         repository.refs()?.into_iter().filter(|(name, _)| git::concerns_us(name)).map(|(_, id)| id).collect();
     tips.sort_unstable();
     tips.dedup();
-    let (links, home) = (Links::of(Arc::new(config.rules(Some(site))?)), account.home(path, &site.url));
+    let links = Links::of(Arc::new(config.rules(Some(site))?));
+    let (links, home) = (Links { ignores_merges: account.ignore_merges, ..links }, account.home(path, &site.url));
     let history = History { repository: &repository, tips: &tips, bounds, links: &links, home: &home };
     let (commits, keyed) = history.count_keyed()?;
     Ok([commits, keyed, keyed.div_ceil(400)])

@@ -153,8 +153,9 @@ impl Applied {
 
 impl Applied {
     /// What commits and branches of an account are linked to at its site; nothing where that has no rules.
-    fn links(&self, site: &Settings, _account: &Account, corrections: Corrections) -> Option<Links> {
-        Some(Links { corrections, ..Links::of(Arc::clone(self.rules.get(&site.name)?)) })
+    fn links(&self, site: &Settings, account: &Account, corrections: Corrections) -> Option<Links> {
+        let rules = Arc::clone(self.rules.get(&site.name)?);
+        Some(Links { rules, corrections, ignores_merges: account.ignore_merges })
     }
 }
 

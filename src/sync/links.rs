@@ -15,12 +15,14 @@ pub struct Links {
     pub rules: Arc<Rules>,
     /// What people have put right.
     pub corrections: Corrections,
+    /// Whether commits that join lines of history are left out, unless a person links one.
+    pub ignores_merges: bool,
 }
 
 impl Links {
     /// Links by these rules, with nothing put right.
     pub fn of(rules: Arc<Rules>) -> Links {
-        Links { rules, corrections: Corrections::default() }
+        Links { rules, corrections: Corrections::default(), ignores_merges: false }
     }
 
     /// What a commit is linked to; `beside` are keys that it takes from elsewhere.
@@ -30,9 +32,17 @@ impl Links {
 
     /// The same where its message was read before.
     pub fn of_mentions(&self, commit: &Commit, mentions: &Mentions, beside: &[IssueKey]) -> Vec<IssueKey> {
+        if self.ignores(commit) {
+            return self.corrections.commit(commit.id, Vec::new());
+        }
         let mut keys = keys(mentions);
         keys.extend(beside.iter().filter(|key| !keys.contains(key)).cloned().collect::<Vec<_>>());
         self.corrections.commit(commit.id, keys)
+    }
+
+    /// Whether what a commit says counts for nothing.
+    pub fn ignores(&self, commit: &Commit) -> bool {
+        self.ignores_merges && commit.is_merge()
     }
 
     /// What a branch is linked to.

@@ -165,3 +165,39 @@ fn e17_what_cannot_be_put_right_is_said_and_changes_nothing() {
     assert_eq!(output.status.code(), Some(69));
     assert!(String::from_utf8_lossy(&output.stderr).contains("the daemon is not running"), "{output:?}");
 }
+
+#[test]
+fn e18_merges_are_left_out_with_their_commands_unless_a_person_links_one() {
+    let world = crate::smart::world("policy = \"bot\"");
+    let config = std::fs::read_to_string(world.config()).unwrap();
+    std::fs::write(
+        world.config(),
+        config.replace("history = \"none\"\n", "history = \"none\"\nignore_merges = true\n"),
+    )
+    .unwrap();
+    let (_daemon, repository, clone) = crate::smart::start(&world);
+    let path = repository.path.to_str().unwrap();
+    clone.commit("ABC-1 begin");
+    clone.push(&["origin", "HEAD:main"]);
+    clone.git(&["checkout", "--quiet", "-b", "side"]);
+    let side = clone.commit("ABC-2 beside");
+    clone.git(&["checkout", "--quiet", "main"]);
+    clone.git(&["merge", "--quiet", "--no-ff", "-m", "ABC-3 join #comment not said", &side]);
+    let join = clone.git(&["rev-parse", "HEAD"]);
+    let answer = clone.push(&["origin", "HEAD:main"]);
+    assert!(answer.contains("ABC-2") && !answer.contains("ABC-3"), "{answer}");
+    wait_for_links(&world, "commits", &side, &["ABC-2"]);
+    assert!(shown_with(&world, "commits", &join).is_empty());
+    world.agent_says(&["sync", "start", path]);
+    wait_until_or(
+        "history is read",
+        || world.agent_says(&["sync", "status"]).contains("done"),
+        || world.agent_says(&["sync", "status"]),
+    );
+    world.wait_until_idle();
+    assert!(shown_with(&world, "commits", &join).is_empty());
+    assert!(world.effects(&["list"]).is_empty());
+    world.agent_says(&["relink", &join, "--repo", path, "--also", "ABC-4"]);
+    wait_for_links(&world, "commits", &join, &["ABC-4"]);
+    assert!(world.effects(&["list"]).is_empty());
+}

@@ -299,7 +299,8 @@ impl Hook {
             orders.lacks.clone_from(&reply.lacks);
         }
         let orders = orders.as_ref().map(|orders| (orders, name.as_str()));
-        let lines = Answer { event: &event, rules: &rules, site, orders, handed: &handed }.lines();
+        let ignores_merges = account.is_some_and(|account| account.ignore_merges);
+        let lines = Answer { event: &event, rules: &rules, ignores_merges, site, orders, handed: &handed }.lines();
         if let Ok(HandedOver::ToDaemon(Reply { notes, .. }, answered)) = handed
             && !notes.is_empty()
         {
