@@ -161,6 +161,15 @@ impl Work<'_> {
         found.missing.retain(lives);
         found.stale.retain(lives);
         found.superfluous = left.iter().map(Oid::to_string).collect();
+        // What a person has unlinked lives in Git, and has no place in Jira.
+        let unlinked = |id: &&String| {
+            let is_corrected = self.place.links.corrections.get(EntityKind::Commit, id).is_some();
+            let commit = Oid::from_hex(id.as_bytes()).filter(|id| is_corrected && !left.contains(id));
+            let commit = commit.and_then(|id| self.repository.commit(id).ok());
+            commit.is_some_and(|commit| self.place.links.of_commit(&commit, &[]).is_empty())
+        };
+        let strangers = held.into_iter().flat_map(HashMap::keys).filter(|id| !told.contains(*id));
+        found.superfluous.extend(strangers.filter(unlinked).cloned());
         found.superfluous.sort_unstable();
         Ok(found)
     }

@@ -59,7 +59,7 @@ pub struct Correcting {
     pub entity: Option<NewEntity>,
 }
 
-/// What the outbox keeps of an entity.
+/// What the outbox keeps of an entity; no keys and no body where only that it was told is known.
 #[derive(Clone, Debug)]
 pub struct Kept {
     pub keys: Vec<IssueKey>,
@@ -234,7 +234,9 @@ pub fn contradicts(c: &Connection, repository: &str, entity: &NewEntity) -> Resu
 /// What the outbox has of an entity.
 pub fn kept(c: &Connection, (site, repository, kind): (&str, &str, EntityKind), id: &str) -> Result<Option<Kept>> {
     let sql = "SELECT issue_keys, gone, body FROM entity
-               WHERE site_id = ?1 AND repo_id = ?2 AND kind = ?3 AND entity_id = ?4 AND body_hash <> ''";
+               WHERE site_id = ?1 AND repo_id = ?2 AND kind = ?3 AND entity_id = ?4 AND body_hash <> ''
+               UNION ALL
+               SELECT '', gone, x'' FROM told WHERE site_id = ?1 AND repo_id = ?2 AND kind = ?3 AND entity_id = ?4";
     let row = |row: &Row<'_>| Ok(Kept { keys: keys(row, 0)?, gone: row.get(1)?, body: row.get(2)? });
     c.prepare_cached(sql)?.query_row(params![site, repository, kind.as_str(), id], row).optional()
 }
@@ -304,6 +306,7 @@ fn text(keys: &[IssueKey]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Leave, Queue};
     use super::*;
 
     fn keys(text: &str) -> Vec<IssueKey> {
@@ -336,5 +339,66 @@ mod tests {
         check(&[only(""), also("ABC-2")], "ABC-2");
         check(&[only("ABC-3 ABC-1"), without("ABC-3")], "ABC-1");
         check(&[only("ABC-3"), Relink::Reset], "ABC-1 ABC-2");
+    }
+
+    fn entity(id: &str, keys: &str) -> NewEntity {
+        NewEntity {
+            kind: EntityKind::Commit,
+            id: id.to_owned(),
+            keys: keys.split_whitespace().map(str::to_owned).collect(),
+            body: vec![1],
+            hash: keys.to_owned(),
+            only_if_told: false,
+            gone: false,
+            leave: Leave::None,
+        }
+    }
+
+    #[tokio::test]
+    async fn e17_what_was_read_before_a_link_was_put_right_does_not_undo_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = Queue::open(folder.path(), 1).unwrap();
+        let id = "a".repeat(40);
+        let owe = async |keys: &str, at: i64| {
+            let (site, repository, event) = ("jira".to_owned(), "r1".to_owned(), String::new());
+            let entities = vec![entity(&id, keys)];
+            queue.owe(Owing { site, repository, class: Class::Live, event, entities }, at).await.unwrap()
+        };
+        let correct = async |wish: Relink, keys: &str, at: i64| {
+            let correcting = Correcting {
+                site: "jira".to_owned(),
+                repository: "r1".to_owned(),
+                kind: EntityKind::Commit,
+                id: id.clone(),
+                correction: Correction::default().changed(&wish),
+                who: "root".to_owned(),
+                entity: Some(entity(&id, keys)),
+            };
+            queue.correct(correcting, at).await.unwrap()
+        };
+        let kept = async || {
+            let kept = queue.kept("jira".to_owned(), "r1".to_owned(), EntityKind::Commit, id.clone()).await;
+            kept.unwrap().unwrap().keys
+        };
+        assert_eq!(owe("ABC-1", 1).await, 1);
+        let lent =
+            queue.claim("jira".to_owned(), Class::Live, "me".to_owned(), Default::default(), 1, 9).await.unwrap();
+        // What is under way as it was does not count as told.
+        assert!(correct(Relink::Only(keys("ABC-2")), "ABC-2", 2).await);
+        assert_eq!(kept().await, keys("ABC-2"));
+        let next = super::super::Next::Done { dropped: 0, note: None };
+        let settled = lent.owed.iter().map(|owed| super::super::Settled {
+            repository: owed.repository.clone(),
+            kind: owed.kind,
+            id: owed.id.clone(),
+            sequence: owed.sequence,
+            next: next.clone(),
+            unused: false,
+        });
+        assert_eq!(queue.settle(lent.lease.clone(), settled.collect(), 3).await.unwrap(), 0);
+        assert_eq!((owe("ABC-1", 4).await, kept().await), (0, keys("ABC-2")));
+        assert_eq!((owe("ABC-1 ABC-2", 5).await, kept().await), (0, keys("ABC-2")));
+        assert!(correct(Relink::Reset, "ABC-1", 6).await);
+        assert_eq!((owe("ABC-1 ABC-3", 7).await, kept().await), (1, keys("ABC-1 ABC-3")));
     }
 }

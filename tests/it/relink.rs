@@ -1,6 +1,6 @@
 //! Links that a person puts right: in Jira at once, kept over everything that tells it again, and taken back.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{World, shown, wait_until_or};
 use crate::hook::{calm_world, met};
@@ -36,6 +36,8 @@ fn refused(world: &World, arguments: &[&str]) -> String {
 #[test]
 fn e17_a_link_is_put_right_and_stays_so_whatever_tells_it_again() {
     let world = calm_world();
+    let config = std::fs::read_to_string(world.config()).unwrap() + "forget_rewritten = \"0 seconds\"\n";
+    std::fs::write(world.config(), config).unwrap();
     let daemon = world.daemon();
     let (repository, clone, first) = met(&world, "tool");
     let path = repository.path.to_str().unwrap();
@@ -65,9 +67,10 @@ fn e17_a_link_is_put_right_and_stays_so_whatever_tells_it_again() {
     world.sandbox.lose(&[&second]);
     assert!(!world.agent(&["verify", "--repair"]).output().unwrap().stdout.is_empty());
     wait_for_links(&world, "commits", &second, &["ABC-3", "ABC-4"]);
-    // It is forgotten with its repository, and met again.
-    clone.push(&["origin", &format!("{second}:refs/heads/other")]);
-    world.wait_until_idle();
+    // It is left behind, and comes back.
+    clone.push(&["--force", "origin", &format!("{first}:main")]);
+    wait_for_links(&world, "commits", &second, &[]);
+    clone.push(&["origin", &format!("{second}:main")]);
     wait_for_links(&world, "commits", &second, &["ABC-3", "ABC-4"]);
 
     let why = world.agent_says(&["why", &second]);
@@ -77,7 +80,12 @@ fn e17_a_link_is_put_right_and_stays_so_whatever_tells_it_again() {
     // One goes, all go, and it comes back as its message says.
     world.agent_says(&["relink", &second, "--repo", path, "--unlink", "ABC-4"]);
     wait_for_links(&world, "commits", &second, &["ABC-3"]);
+    // Jira says that it does, and does not: laid beside Git that is seen.
+    world.sandbox.misbehave(json!([{"on": "delete", "times": 1, "act": {"status": {"code": 202}}}]));
     world.agent_says(&["relink", &second, "--repo", path, "--unlink"]);
+    world.wait_until_idle();
+    wait_for_links(&world, "commits", &second, &["ABC-3"]);
+    assert!(world.agent_says(&["verify", "--repair", path]).contains("1 superfluous"));
     wait_for_links(&world, "commits", &second, &[]);
     let daemon = world.restarted(daemon);
     world.agent_says(&["sync", "start", path]);
