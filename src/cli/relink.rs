@@ -1,7 +1,7 @@
 //! `agent relink`: what a commit or a branch is linked to, put right without rewriting history.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use super::{Context, admin, show};
 use crate::git::Repository;
@@ -24,7 +24,7 @@ use crate::{clock, host, people};
     It is kept: what is told again, or read anew by `agent sync start`, is linked the same way."
 )]
 pub struct Arguments {
-    /// A commit's id, or its beginning
+    /// A commit: its id, the beginning of it, or another of Git's names for it
     #[arg(required_unless_present_any = ["branch", "list"], conflicts_with_all = ["branch", "list"])]
     commit: Option<String>,
     /// A branch, in place of a commit
@@ -73,11 +73,15 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
         (None, None) => anyhow::bail!("which commit? give its id, or --branch NAME"),
     };
     let git_dir = host::find_git_dir(arguments.repo.as_deref().unwrap_or(Path::new(".")))?;
+    let name = match kind {
+        "commit" if !name.bytes().all(|byte| byte.is_ascii_hexdigit()) => named(&git_dir, name)?,
+        _ => name.clone(),
+    };
     let repository = std::fs::canonicalize(&git_dir)?;
     let repository = repository.into_os_string().into_string();
     let repository = repository.map_err(|path| anyhow::anyhow!("{path:?} is not a path in UTF-8"))?;
     let who = people::user(rustix::process::getuid().as_raw());
-    let wish = Wish { repository, kind: kind.to_owned(), name: name.clone(), wish, who };
+    let wish = Wish { repository, kind: kind.to_owned(), name, wish, who };
     let relinked: Relinked = admin::post(&places, "/relink", &wish)?;
     match arguments.json {
         true => show::json(&relinked)?,
@@ -100,6 +104,21 @@ impl Arguments {
             (only, _) => Some(Relink::Only(only.to_vec())),
         }
     }
+}
+
+/// The id of a commit that a person names in one of Git's other ways, such as `HEAD~1` or `v1.2`.
+fn named(git_dir: &Path, name: &str) -> anyhow::Result<String> {
+    let mut git = Command::new("git");
+    git.arg("--git-dir").arg(git_dir).args([
+        "rev-parse",
+        "--verify",
+        "--end-of-options",
+        &format!("{name}^{{commit}}"),
+    ]);
+    let output = git.output()?;
+    let because = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "{} names no commit: {}", Untrusted::text(name), because.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn id_of(path: &Path) -> anyhow::Result<String> {

@@ -208,11 +208,14 @@ pub fn correct(c: &Connection, correcting: &Correcting, now: i64) -> Result<bool
             return Ok(true);
         }
     }
+    // It came with the event that it came with.
+    let sql = "SELECT event_id FROM entity WHERE site_id = ?1 AND repo_id = ?2 AND kind = ?3 AND entity_id = ?4";
+    let event = c.query_row(sql, params![site, repository, kind.as_str(), id], |row| row.get(0)).optional()?;
     let owing = Owing {
         site: site.clone(),
         repository: repository.clone(),
         class: Class::Backfill,
-        event: String::new(),
+        event: event.unwrap_or_default(),
         entities: Vec::new(),
     };
     let changed = outbox::owe_one(c, &owing, entity, now)?;

@@ -51,6 +51,8 @@ fn e17_a_link_is_put_right_and_stays_so_whatever_tells_it_again() {
     }
     wait_for_links(&world, "commits", &second, &["ABC-3", "ABC-4"]);
     assert_eq!(shown_with(&world, "commits", &first), ["ABC-1"], "others stay as they are");
+    let why = world.agent_says(&["why", &second]);
+    assert!(why.contains("pushed at"), "it came with its push: {why}");
     assert!(world.effects(&["list"]).is_empty());
 
     // History is read anew, refs are compared, and Jira is laid beside Git.
@@ -115,9 +117,11 @@ fn e17_e21_what_lost_its_key_is_linked_and_only_in_its_own_repository() {
     world.wait_until_idle();
     assert!(shown_with(&world, "commits", &squashed).is_empty());
     // Said in the repository itself, as it would be on a server.
-    let mut here = world.agent(&["relink", &squashed[..7], "--also", "ABC-5"]);
-    let output = here.current_dir(&one.path).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    for (name, key) in [("main~0", "ABC-4"), (&squashed[..7], "ABC-5")] {
+        let mut here = world.agent(&["relink", name, "--issue", key]);
+        let output = here.current_dir(&one.path).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
     wait_for_links(&world, "commits", &squashed, &["ABC-5"]);
     let id_of = |path: &std::path::Path| {
         let git = world.command("git").arg("--git-dir").arg(path).args(["config", "agent.repoid"]).output().unwrap();
@@ -154,6 +158,7 @@ fn e17_what_cannot_be_put_right_is_said_and_changes_nothing() {
         (vec!["relink", &first, "--repo", path, "--issue", "what"], "no issue key"),
         (vec!["relink", &first, "--repo", path, "--issue", "XYZ-1"], "none of the projects of site jira: ABC"),
         (vec!["relink", "0000000000", "--repo", path, "--issue", "ABC-2"], "begins with 0000000000"),
+        (vec!["relink", "no-such~1", "--repo", path, "--issue", "ABC-2"], "no-such~1 names no commit"),
         (vec!["relink", "abc", "--repo", path, "--issue", "ABC-2"], "not an object id"),
         (vec!["relink", "--branch", "none", "--repo", path, "--issue", "ABC-2"], "no branch none"),
     ] {
