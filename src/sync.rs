@@ -13,6 +13,9 @@
 //! it goes on.
 
 pub mod history;
+mod links;
+
+pub use links::Links;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -26,7 +29,7 @@ use crate::effect::{Identity, Replaced};
 use crate::entity::{self, Home};
 use crate::event::{Event, EventId, Kind, Origin, Seen};
 use crate::git::{self, Budget, Commit, Helper, Known, Oid, RefName, Repository, Update};
-use crate::parse::{self, IssueKey, Mentions, Order, Rules};
+use crate::parse::{self, IssueKey, Mentions, Order};
 use crate::people::{self, People, Pusher, Signature};
 use crate::queue::{Denied, Leave, NewEffect, NewEntity, Ruling, Tip};
 use crate::smart::Policy;
@@ -34,7 +37,7 @@ use crate::{effect, smart};
 
 /// How messages of a repository are read, and how links to it are made.
 pub struct Reading {
-    pub rules: Arc<Rules>,
+    pub links: Links,
     pub home: Home,
     /// Whether commits take the keys of the branch they were pushed to.
     pub branch_links_commits: bool,
@@ -342,7 +345,7 @@ impl Work<'_> {
         if !update.name.is_branch() {
             return;
         }
-        let keys = keys(&self.reading.rules.branch(update.name.short()));
+        let keys = self.reading.links.of_branch(&update.name);
         let home = &self.reading.home;
         let Some(new) = update.new else {
             return self.portion.push(entity::branch_gone(&update.name, &keys, home));
@@ -363,10 +366,10 @@ impl Work<'_> {
         {
             (seen.commit, seen.cut) = (whole, false);
         }
-        let mentions = self.reading.rules.message(&seen.commit.message);
-        let leave = self.orders(&seen, &mentions);
-        let mut keys = keys(&mentions);
-        keys.extend(self.branch_keys.iter().filter(|key| !keys.contains(key)).cloned().collect::<Vec<_>>());
+        let mentions = self.reading.links.rules.message(&seen.commit.message);
+        let ignored = self.reading.links.ignores(&seen.commit);
+        let leave = if ignored { Leave::None } else { self.orders(&seen, &mentions) };
+        let keys = self.reading.links.of_mentions(&seen.commit, &mentions, &self.branch_keys);
         if keys.is_empty() {
             return;
         }
@@ -391,7 +394,7 @@ impl Work<'_> {
         if orders.smart.policy == Policy::Signed {
             match orders.signed(self.repository, &commit) {
                 Ok((signed, found)) => {
-                    mentions = Cow::Owned(self.reading.rules.message(&signed.message));
+                    mentions = Cow::Owned(self.reading.links.rules.message(&signed.message));
                     (commit, signature) = (Cow::Owned(signed), found);
                 }
                 Err(because) => {
@@ -481,7 +484,7 @@ impl Work<'_> {
         let mut lost = repository.walk(&olds, &kept, LOST).unwrap_or_default().commits;
         // A walk may give more than is new; an order of a commit that is still there stands for no other.
         let is_kept = |id| news.iter().any(|&new| repository.is_ancestor(id, new).unwrap_or(true));
-        lost.retain(|one| !self.reading.rules.message(&one.message).orders.is_empty() && !is_kept(one.id));
+        lost.retain(|one| !self.reading.links.rules.message(&one.message).orders.is_empty() && !is_kept(one.id));
         let mut replaced = self.replaced(lost, &self.arrival(orders, None));
         let given = self.effects.iter().map(|(_, effect)| effect);
         replaced.without(given.chain(self.granted.iter().map(|(_, effect)| effect)));
@@ -499,7 +502,7 @@ impl Work<'_> {
 
     fn replaced(&self, commits: Vec<Commit>, arrival: &effect::Arrival) -> Replaced {
         let mut replaced = Replaced::default();
-        commits.iter().for_each(|one| replaced.add(&self.reading.rules.message(&one.message), one, arrival));
+        commits.iter().for_each(|one| replaced.add(&self.reading.links.rules.message(&one.message), one, arrival));
         replaced
     }
 
@@ -613,7 +616,7 @@ fn leave(granted: &[NewEffect], denied: &[NewEffect]) -> Leave {
 fn branch_keys(event: &Event, reading: &Reading) -> Vec<IssueKey> {
     let mut branches = event.updates.iter().filter(|update| update.name.is_branch() && update.new.is_some());
     match (branches.next(), branches.next()) {
-        (Some(only), None) if reading.branch_links_commits => keys(&reading.rules.branch(only.name.short())),
+        (Some(only), None) if reading.branch_links_commits => reading.links.of_branch(&only.name),
         _ => Vec::new(),
     }
 }
@@ -629,7 +632,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use crate::entity::{Body, Told, Web};
-    use crate::parse::Settings;
+    use crate::parse::{Rules, Settings};
     use crate::queue::Denied;
 
     use super::*;
@@ -662,7 +665,7 @@ mod tests {
         let origin = Origin { id: "one".to_owned(), git_dir: git_dir.to_str().unwrap().into() };
         let event = differences(&origin, &repository.refs().unwrap(), &[], 0).unwrap();
         let reading = Reading {
-            rules: Arc::new(Rules::new(&Settings::default(), None).unwrap()),
+            links: Links::of(Arc::new(Rules::new(&Settings::default(), None).unwrap())),
             home: Home { name: "long".to_owned(), web: Web::default(), site_url: "https://j".to_owned() },
             branch_links_commits: false,
             orders: None,
@@ -711,7 +714,7 @@ mod tests {
             now: 86_400_000,
         };
         let reading = Reading {
-            rules: Arc::new(Rules::new(&Settings::default(), None).unwrap()),
+            links: Links::of(Arc::new(Rules::new(&Settings::default(), None).unwrap())),
             home: Home { name: "one".to_owned(), web: Web::default(), site_url: "https://j".to_owned() },
             branch_links_commits: false,
             orders: Some(orders),

@@ -10,6 +10,8 @@ mod settings;
 mod show;
 mod transfer;
 
+pub use remove::take_out;
+
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -40,7 +42,7 @@ pub enum Word {
     Export(transfer::Export),
     /// Link the folders of a file at once, and change the accounts that are there already
     Import(transfer::Import),
-    /// Take all hooks of an account out, and the account out of the configuration
+    /// Take all hooks of an account out, the account out of the configuration, and all that it told out of Jira
     Remove(remove::Arguments),
 }
 

@@ -7,6 +7,7 @@
 
 pub mod ask;
 pub mod edit;
+mod remove;
 mod secret;
 
 use std::fs;
@@ -24,6 +25,11 @@ use edit::{account_section, set};
 use secret::{Given, Secret, Service};
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  agent link https://YOURS.atlassian.net --client-id ID --secret-file FILE --root /srv/git\n  \
+    agent link --remove yours --dry-run        what would go\n  \
+    agent link --remove yours --accounts       the site, its accounts, and all that Jira was told"
+)]
 pub struct Arguments {
     /// The site, such as https://example.atlassian.net
     url: Option<String>,
@@ -81,9 +87,27 @@ pub struct Arguments {
     /// Save without trying, for a machine that has no way to Jira yet
     #[arg(long)]
     untried: bool,
+    /// Unlink a site (its name or address; default: the only one): Jira forgets all that it was told; needs the daemon
+    #[arg(long, value_name = "SITE", num_args = 0..=1, default_missing_value = "")]
+    remove: Option<String>,
+    /// With --remove: take out the accounts of the site first, as `agent account remove` does
+    #[arg(long, requires = "remove")]
+    accounts: bool,
+    /// With --remove: leave in Jira what it was told
+    #[arg(long, requires = "remove")]
+    keep_in_jira: bool,
+    /// With --remove: only show what would happen
+    #[arg(long, requires = "remove")]
+    dry_run: bool,
+    /// With --remove: do not ask
+    #[arg(long, requires = "remove")]
+    yes: bool,
 }
 
 pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<ExitCode> {
+    if let Some(site) = &arguments.remove {
+        return remove::run(&arguments, site, context);
+    }
     let path = context.config_path();
     let service = Service::find(&path)?;
     let text = if path.exists() { fs::read_to_string(&path)? } else { String::new() };

@@ -24,6 +24,7 @@ mod log_time;
 mod login;
 mod parse;
 mod queue;
+mod relink;
 mod repo;
 mod sandbox;
 mod show;
@@ -85,6 +86,8 @@ enum Word {
     Verify(verify::Arguments),
     /// Take a repository that is gone from the disk out of Jira
     Forget(forget::Arguments),
+    /// Put right what a commit or a branch is linked to, without rewriting history
+    Relink(relink::Arguments),
     /// Show on one screen how everything does, and what to do about it
     Status(status::Arguments),
     /// Show the way of a commit, an issue or a branch from Git to Jira
@@ -183,6 +186,7 @@ pub fn main() -> ExitCode {
         Word::Uninstall(word) => install::uninstall(word, &context),
         Word::Verify(word) => verify::run(word, &context),
         Word::Forget(word) => forget::run(&word, &context),
+        Word::Relink(word) => relink::run(&word, &context),
         Word::Status(word) => status::run(word, &context),
         Word::Why(word) => why::run(&word, &context),
         Word::Issue(word) => issue::run(&word, &context),

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Context, admin, show};
@@ -14,6 +15,7 @@ use crate::parse::IssueKey;
 use crate::queue::{Bounds, Control, RunRow};
 use crate::serve::history::{Controlled, Start, Started};
 use crate::serve::{Changed, Status};
+use crate::sync::Links;
 use crate::sync::history::History;
 use crate::text::Untrusted;
 
@@ -244,8 +246,10 @@ fn count_one(config: &Config, path: &Path, bounds: &Bounds) -> anyhow::Result<[u
         repository.refs()?.into_iter().filter(|(name, _)| git::concerns_us(name)).map(|(_, id)| id).collect();
     tips.sort_unstable();
     tips.dedup();
-    let (rules, home) = (config.rules(Some(link))?, link.account.home(path, &site.url));
-    let history = History { repository: &repository, tips: &tips, bounds, rules: &rules, home: &home };
+    let links = Links::of(Arc::new(config.rules(Some(link))?));
+    let account = link.account;
+    let (links, home) = (Links { ignores_merges: account.ignore_merges, ..links }, account.home(path, &site.url));
+    let history = History { repository: &repository, tips: &tips, bounds, links: &links, home: &home };
     let (commits, keyed) = history.count_keyed()?;
     Ok([commits, keyed, keyed.div_ceil(400)])
 }

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::entity::{branch_id, branch_name};
 use crate::host;
 use crate::parse::IssueKey;
-use crate::queue::{EffectRow, EntityRow};
+use crate::queue::{CorrectionRow, EffectRow, EntityRow};
 use crate::serve::{Why, WhyEvent};
 use crate::text::Untrusted;
 
@@ -34,7 +34,7 @@ struct What<'a> {
 pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode> {
     let (config, places) = context.config()?;
     let mut why: Why = admin::get(&places, "/why", &What { what: &arguments.what })?;
-    if why.entities.is_empty() && why.effects.is_empty() {
+    if is_empty(&why) {
         why = admin::get(&places, "/why", &What { what: &branch_id(arguments.what.as_bytes()) })?;
     }
     if arguments.json {
@@ -43,7 +43,11 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
         tell(&why, &arguments.what);
         unlinked(&config, &arguments.what).iter().for_each(|because| show::line(format_args!("  {because}")));
     }
-    Ok(if why.entities.is_empty() && why.effects.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if is_empty(&why) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn is_empty(why: &Why) -> bool {
+    why.entities.is_empty() && why.effects.is_empty() && why.corrections.is_empty() && why.moved.is_empty()
 }
 
 /// Which accounts would link no such key, and why the repository that we are in is not linked.
@@ -59,7 +63,7 @@ fn unlinked(config: &Config, what: &str) -> Vec<String> {
 }
 
 fn tell(why: &Why, what: &str) {
-    if why.entities.is_empty() && why.effects.is_empty() {
+    if is_empty(why) {
         show::line(format_args!(
             "Jira was never owed anything about {}: no event named it with an issue key",
             Untrusted::text(what)
@@ -68,12 +72,19 @@ fn tell(why: &Why, what: &str) {
             "  `agent parse COMMIT` shows which keys its message holds; `agent queue events` lists what hooks handed over",
         );
     }
+    for moved in &why.moved {
+        show::line(format_args!("{} has moved, it is {} now at site {}", moved.old, moved.present, moved.site));
+    }
     for entity in &why.entities {
-        show::line(format_args!("{} {}", entity.kind, title(entity)));
+        show::line(format_args!("{} {}", entity.kind, name(&entity.kind, &entity.id)));
         if let Some(event) = why.events.iter().find(|event| event.row.id == entity.event) {
             came(event);
         }
         show::line(format_args!("  keys      {}", entity.keys.join(", ")));
+        let its = |row: &&CorrectionRow| row.repository == entity.repository && row.id == entity.id;
+        if let Some(row) = why.corrections.iter().find(its) {
+            show::line(format_args!("  put right {}", put_right(row)));
+        }
         show::line(format_args!(
             "  queued    {} for site {} as number {}",
             clock::show(entity.added_at),
@@ -85,7 +96,21 @@ fn tell(why: &Why, what: &str) {
             show::line(format_args!("  orders    {orders}"));
         }
     }
+    let is_owed = |row: &CorrectionRow| {
+        why.entities.iter().any(|entity| entity.repository == row.repository && entity.id == row.id)
+    };
+    for row in why.corrections.iter().filter(|row| !is_owed(row)) {
+        show::line(format_args!("{} {}", row.kind, name(&row.kind, &row.id)));
+        show::line(format_args!("  in        {}", Untrusted::text(&row.path)));
+        show::line(format_args!("  put right {}", put_right(row)));
+        show::line("  Jira      is owed nothing about it");
+    }
     why.effects.iter().for_each(ordered);
+}
+
+/// How a person has linked it, and who.
+fn put_right(row: &CorrectionRow) -> String {
+    format!("{}, by {} at {}", row.shown(), Untrusted::text(&row.who), clock::show(row.at))
 }
 
 /// One order of a commit, from whoever gave it to what Jira answered.
@@ -104,10 +129,10 @@ fn ordered(row: &EffectRow) {
 }
 
 /// A branch by its name, everything else by its id.
-fn title(entity: &EntityRow) -> String {
-    match branch_name(&entity.id).filter(|_| entity.kind == "branch") {
+fn name(kind: &str, id: &str) -> String {
+    match branch_name(id).filter(|_| kind == "branch") {
         Some(name) => Untrusted(&name).to_string(),
-        None => entity.id.clone(),
+        None => id.to_owned(),
     }
 }
 

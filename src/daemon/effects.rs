@@ -23,7 +23,7 @@ use crate::serve::Resting;
 use crate::{clock, event, secret};
 
 use super::actors::{self, Actors};
-use super::{Shared, sites};
+use super::{Shared, sites, unlink};
 
 /// How often a loop looks by itself.
 const TICK: Duration = Duration::from_secs(2);
@@ -33,6 +33,8 @@ const TOGETHER: usize = 8;
 const LEASE_MS: i64 = 300_000;
 /// How often doubles are looked for, and lost owners.
 const ROUND_MS: i64 = 60_000;
+/// How long an effect rests whose site is being unlinked.
+const LEAVING_MS: i64 = 5_000;
 
 /// Runs a loop for each site at which something may be ours to carry out, anew for each configuration.
 pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
@@ -101,6 +103,13 @@ impl Hand {
             let read_backs = queue.read_backs(site.clone()).await?;
             let turns = queue.claim_effects(site, owner, actors.away(), TOGETHER, clock::now(), LEASE_MS).await?;
             if turns.is_empty() || *self.ending.borrow() {
+                return Ok(());
+            }
+            if self.shared.leaving().contains(&self.settings.name) {
+                for turn in turns {
+                    let (at, because) = (clock::now() + LEAVING_MS, unlink::BECAUSE.to_owned());
+                    self.settle(turn, Outcome::Later { at, because }).await?;
+                }
                 return Ok(());
             }
             failpoint("effects.after_claim");

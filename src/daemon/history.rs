@@ -22,10 +22,10 @@ use tokio::task::JoinSet;
 use crate::config::Link;
 use crate::event::Origin;
 use crate::git::{self, Oid, RefName, Repository};
-use crate::parse::Rules;
-use crate::queue::{self, RepositoryRow, Run, RunPortion, Wanted};
+use crate::queue::{self, Corrections, RepositoryRow, Run, RunPortion, Wanted};
 use crate::send::Kind;
 use crate::serve::history::{Start, Started};
+use crate::sync::Links;
 use crate::sync::history::{End, History, Piece};
 use crate::{clock, entity, failpoint};
 
@@ -109,7 +109,7 @@ pub async fn start(shared: Arc<Shared>, asked: Start) -> Result<Started, String>
     }
     for origin in chosen {
         let path = origin.git_dir().display().to_string();
-        if let Err(because) = Place::of(&applied, &origin) {
+        if let Err(because) = Place::of(&applied, &origin, Corrections::default()) {
             started.refused.push(format!("{path}: {because}"));
             continue;
         }
@@ -123,7 +123,7 @@ pub async fn start(shared: Arc<Shared>, asked: Start) -> Result<Started, String>
 }
 
 /// The repository of an id that is known, or at a path.
-fn find(rows: &[RepositoryRow], name: &str) -> Result<Origin, String> {
+pub(super) fn find(rows: &[RepositoryRow], name: &str) -> Result<Origin, String> {
     if let Some(row) = rows.iter().find(|row| row.id == name) {
         return Ok(Origin { id: row.id.clone(), git_dir: row.git_dir.clone() });
     }
@@ -135,22 +135,23 @@ fn find(rows: &[RepositoryRow], name: &str) -> Result<Origin, String> {
 /// What history of a repository is told with.
 struct Place {
     site: String,
-    rules: Arc<Rules>,
+    links: Links,
     home: entity::Home,
     /// Whether what was told stays as it is: it may have the keys of a branch.
     keeps: bool,
 }
 
 impl Place {
-    fn of(applied: &Applied, origin: &Origin) -> Result<Place, String> {
-        let Linked { git_dir, account, site, rules } = applied.link(origin.git_dir())?;
+    fn of(applied: &Applied, origin: &Origin, corrections: Corrections) -> Result<Place, String> {
+        let linked = applied.link(origin.git_dir())?;
+        let Linked { site, .. } = linked;
         if site.kind != Kind::Cloud {
             return Err(format!("site {} has no Development panel that could be filled", site.name));
         }
         Ok(Place {
             site: site.name.clone(),
-            rules,
-            home: account.home(&git_dir, &site.url),
+            links: linked.links(corrections),
+            home: linked.account.home(&linked.git_dir, &site.url),
             keeps: applied.config.parse.branch_links_commits,
         })
     }
@@ -171,7 +172,8 @@ enum Turn {
 async fn turn(shared: &Arc<Shared>, run: Run) -> Result<(), queue::Error> {
     let (id, errors) = (run.id, run.errors);
     let origin = Origin { id: run.repository.clone(), git_dir: run.git_dir.clone() };
-    let place = match Place::of(&shared.applied(), &origin) {
+    let corrections = shared.queue.corrections(origin.id.clone()).await?;
+    let place = match Place::of(&shared.applied(), &origin, corrections) {
         Ok(place) => place,
         Err(because) => return shared.queue.let_run_wait(id, clock::now() + UNLINKED_MS, false, Some(because)).await,
     };
@@ -278,7 +280,7 @@ impl Reader<'_> {
     }
 
     fn history<'h>(&'h self, repository: &'h Repository, tips: &'h [Oid]) -> History<'h> {
-        History { repository, tips, bounds: &self.run.bounds, rules: &self.place.rules, home: &self.place.home }
+        History { repository, tips, bounds: &self.run.bounds, links: &self.place.links, home: &self.place.home }
     }
 
     /// Reads from the cursor on; nothing when it leads nowhere.

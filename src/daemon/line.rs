@@ -11,7 +11,7 @@ use crate::event::{Event, Kind, Origin};
 use crate::git::{Oid, RefName, Repository, Told};
 use crate::host::Account;
 use crate::people::People;
-use crate::queue::{self, Class, Owing, Planned, Queued};
+use crate::queue::{self, Class, Corrections, Owing, Planned, Queued};
 use crate::send::Executor;
 use crate::sync::{self, Giver, Orders, Portion, Reading, Snapshot};
 use crate::{clock, failpoint, smart};
@@ -72,8 +72,9 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
 async fn digest(shared: &Arc<Shared>, queued: Queued) -> Result<(), queue::Error> {
     let applied = shared.applied();
     let id = queued.event.id;
+    let corrections = shared.queue.corrections(queued.event.repository.id.clone()).await?;
     let (reading, site) = match applied.link(queued.event.repository.git_dir()) {
-        Ok(linked) => (reading(shared, &applied, &linked, &queued), linked.site.name.clone()),
+        Ok(linked) => (reading(shared, &applied, &linked, &queued, corrections), linked.site.name.clone()),
         Err(because) => return shared.queue.wait(id, clock::now() + UNLINKED_MS, because).await,
     };
     let (attempts, repository_id) = (queued.attempts, queued.event.repository.id.clone());
@@ -227,10 +228,16 @@ pub fn open(applied: &Applied, origin: &Origin) -> Result<Repository, String> {
     }
 }
 
-fn reading(shared: &Shared, applied: &Applied, linked: &Linked<'_>, queued: &Queued) -> Reading {
-    let Linked { git_dir, account, site, rules } = linked;
+fn reading(
+    shared: &Shared,
+    applied: &Applied,
+    linked: &Linked<'_>,
+    queued: &Queued,
+    corrections: Corrections,
+) -> Reading {
+    let Linked { git_dir, account, site, .. } = linked;
     Reading {
-        rules: Arc::clone(rules),
+        links: linked.links(corrections),
         home: account.home(git_dir, &site.url),
         branch_links_commits: applied.config.parse.branch_links_commits,
         orders: match site.executor() {

@@ -12,7 +12,10 @@
 //! | [`history`] | synchronisations: a repository's history into the outbox, a few at a time |
 //! | [`mail`] | what went wrong with orders: mailed to whoever gave them |
 //! | [`accounts`] | repositories that appear in an account that links new ones: hooks into them |
+//! | [`moved_keys`] | keys that a site did not know: looked up, in case their issues have moved |
+//! | [`relink`] | links that people put right, as they ask |
 //! | [`rewritten`] | commits that refs have left behind, or that came back |
+//! | [`unlink`] | a site that is unlinked: Jira forgets what it was told |
 //! | [`upkeep`] | unconfirmed intents, comparing refs, repositories that moved or are gone ([`absent`]), old rows, snapshots, the disk |
 //!
 //! A part that panics is logged and begun again. A store that cannot be written ends the process,
@@ -28,9 +31,12 @@ mod issues;
 mod line;
 mod logins;
 mod mail;
+mod moved_keys;
+mod relink;
 mod rewritten;
 mod sites;
 mod typed;
+mod unlink;
 mod upkeep;
 mod verify;
 
@@ -53,9 +59,10 @@ use crate::host::Account;
 use crate::login::Logins;
 use crate::parse::Rules;
 use crate::people::People;
-use crate::queue::{self, Queue};
+use crate::queue::{self, Corrections, Queue};
 use crate::send;
 use crate::serve::{self, Office, Running};
+use crate::sync::Links;
 
 /// Why the process ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -92,6 +99,8 @@ struct Shared {
     running: Arc<RwLock<Running>>,
     /// Repositories whose history is being read, so that what they are owed still grows.
     growing: Mutex<HashSet<String>>,
+    /// Sites that are being unlinked: nothing is lent to be sent to them.
+    leaving: Mutex<HashSet<String>>,
     /// People's own accounts.
     logins: Logins,
     /// Questions about issues.
@@ -169,6 +178,13 @@ impl Applied {
     }
 }
 
+impl Linked<'_> {
+    /// What commits and branches of the repository are linked to.
+    fn links(&self, corrections: Corrections) -> Links {
+        Links { rules: Arc::clone(&self.rules), corrections, ignores_merges: self.account.ignore_merges }
+    }
+}
+
 impl Shared {
     async fn new(config: Config, places: Places, environment: Environment, queue: Queue) -> anyhow::Result<Shared> {
         let running = Running {
@@ -188,6 +204,7 @@ impl Shared {
             applied: watch::Sender::new(Arc::new(applied)),
             running: Arc::new(RwLock::new(running)),
             growing: Mutex::default(),
+            leaving: Mutex::default(),
             logins,
             desk: issues::Desk::new(),
             telling: Mutex::default(),
@@ -214,6 +231,7 @@ impl Shared {
         self.begin(&mut parts, "effects", |shared| Ok(effects::run(shared)));
         self.begin(&mut parts, "history", |shared| Ok(history::run(shared)));
         self.begin(&mut parts, "mail", |shared| Ok(mail::run(shared)));
+        self.begin(&mut parts, "moved keys", |shared| Ok(moved_keys::run(shared)));
         self.begin(&mut parts, "rewritten", |shared| Ok(rewritten::run(shared)));
         self.begin(&mut parts, "accounts", |shared| Ok(accounts::run(shared)));
         self.begin(&mut parts, "upkeep", |shared| Ok(upkeep::run(shared)));
@@ -268,6 +286,8 @@ impl Shared {
         let _ = sd_notify::notify(&[NotifyState::Reloading]);
         let applied = Config::load(&self.places.config).map_err(|error| error.to_string()).and_then(Applied::new);
         let result = applied.map(|applied| {
+            // One that is gone is unlinked; who links it again begins afresh.
+            self.leaving().retain(|name| applied.config.site.iter().any(|site| site.name == *name));
             self.applied.send_replace(Arc::new(applied));
         });
         match &result {
@@ -289,6 +309,10 @@ impl Shared {
 
     fn growing(&self) -> MutexGuard<'_, HashSet<String>> {
         self.growing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leaving(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn telling(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -346,10 +370,12 @@ impl Shared {
 
     fn serve(self: &Arc<Self>, parts: &mut JoinSet<()>, reload: mpsc::Sender<oneshot::Sender<Result<(), String>>>) {
         self.begin(parts, "administration", move |shared| {
-            let (desk, bench, starter) = (Arc::clone(&shared), Arc::clone(&shared), Arc::clone(&shared));
+            let [desk, bench, starter, relinker, unlinker] = [&shared; 5].map(Arc::clone);
             let office = Office {
                 verify: Arc::new(move |wanted| Box::pin(verify::verify(Arc::clone(&bench), wanted))),
                 logins: Arc::new(move |request| Box::pin(logins::by_administrator(Arc::clone(&desk), request))),
+                unlink: Arc::new(move |asked| Box::pin(unlink::unlink(Arc::clone(&unlinker), asked))),
+                relink: Arc::new(move |wish| Box::pin(relink::relink(Arc::clone(&relinker), wish))),
                 queue: shared.queue.clone(),
                 running: Arc::clone(&shared.running),
                 reload: reload.clone(),

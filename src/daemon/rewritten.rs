@@ -17,13 +17,13 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use crate::clock;
 use crate::entity;
 use crate::event::{Event, Kind, Origin, Seen};
 use crate::git::{self, Budget, Commit, Known, Oid, RefName, Repository};
 use crate::host::Account;
-use crate::parse::Rules;
-use crate::queue::{self, Class, Move, Moved, NewEntity, Owing, RepositoryRow};
-use crate::{clock, sync};
+use crate::queue::{self, Class, Corrections, Move, Moved, NewEntity, Owing, RepositoryRow};
+use crate::sync::Links;
 
 use super::{Applied, Linked, Shared, line};
 
@@ -111,7 +111,8 @@ fn look(shared: &Shared, row: &RepositoryRow) -> Result<Result<(), String>, queu
     let moves = handle.block_on(shared.queue.moves(row.id.clone()))?;
     let applied = shared.applied();
     let origin = Origin { id: row.id.clone(), git_dir: row.git_dir.clone() };
-    let place = match Place::of(&applied, &origin) {
+    let corrections = handle.block_on(shared.queue.corrections(row.id.clone()))?;
+    let place = match Place::of(&applied, &origin, corrections) {
         Ok(place) => place,
         Err(because) => return Ok(Err(because)),
     };
@@ -144,18 +145,19 @@ fn look(shared: &Shared, row: &RepositoryRow) -> Result<Result<(), String>, queu
 /// How messages of a repository are read and where they are told.
 pub struct Place {
     pub site: String,
-    pub rules: Arc<Rules>,
+    pub links: Links,
     pub home: entity::Home,
     forgets: bool,
 }
 
 impl Place {
-    pub fn of(applied: &Applied, origin: &Origin) -> Result<Place, String> {
-        let Linked { git_dir, account, site, rules } = applied.link(origin.git_dir())?;
+    pub fn of(applied: &Applied, origin: &Origin, corrections: Corrections) -> Result<Place, String> {
+        let linked = applied.link(origin.git_dir())?;
+        let Linked { account, site, .. } = linked;
         Ok(Place {
             site: site.name.clone(),
-            rules,
-            home: account.home(&git_dir, &site.url),
+            links: linked.links(corrections),
+            home: account.home(&linked.git_dir, &site.url),
             forgets: account.forget_rewritten.0.is_some(),
         })
     }
@@ -256,9 +258,8 @@ impl Look<'_> {
         let read: Vec<&Commit> = back.iter().map(|(commit, _)| *commit).collect();
         let files = self.repository.files_of(None, &read, FILES);
         let entities = back.into_iter().zip(files).filter_map(|((commit, before), files)| {
-            let mut keys = sync::keys(&self.place.rules.message(&commit.message));
             let before: Vec<_> = before.iter().filter_map(|key| key.parse().ok()).collect();
-            keys.extend(before.into_iter().filter(|key| !keys.contains(key)).collect::<Vec<_>>());
+            let keys = self.place.links.of_commit(commit, &before);
             let seen = Seen { commit: commit.clone(), files: files.ok(), cut: false };
             entity::commit(&seen, &keys, &self.place.home)
         });

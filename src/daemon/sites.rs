@@ -15,7 +15,7 @@ use crate::queue::{Class, Next};
 use crate::send::{Jira, Kind, Settings};
 use crate::serve::{Failure, Resting, SiteState};
 
-use super::{Applied, Shared, site_states};
+use super::{Applied, Shared, site_states, unlink};
 
 /// How long entities are collected before they leave together.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -188,6 +188,11 @@ impl Site {
         if batch.owed.is_empty() {
             return Ok(Sent::default());
         }
+        // Whoever unlinks a site waits for what was claimed before, and for nothing after.
+        if self.shared.leaving().contains(&self.settings.name) {
+            queue.settle(batch.lease, Vec::new(), clock::now()).await?;
+            return Ok(Sent { rest: Some(self.leaves()), ..Sent::default() });
+        }
         failpoint("sites.before_send");
         let told = jira.tell(class, &batch.owed, clock::now()).await;
         failpoint("sites.after_send");
@@ -209,6 +214,12 @@ impl Site {
         queue.settle(batch.lease, told.settled, now).await?;
         let rest = told.rest.map(|rest| Resting { because: rest.because, until: rest.until });
         Ok(Sent { count, full, rest })
+    }
+
+    /// A short rest, after which it is looked whether the site is still being unlinked.
+    fn leaves(&self) -> Resting {
+        let until = Some(clock::now() + SECRET_TICK.as_millis() as i64);
+        Resting { because: unlink::BECAUSE.to_owned(), until }
     }
 
     /// Rests as the site asked, or until its secret changes; false when a new client is needed.

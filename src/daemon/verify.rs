@@ -24,7 +24,6 @@ use crate::git::{Oid, Repository};
 use crate::queue::{self, Acknowledged, Class, EntityKind, NewEntity, Owing, RepositoryRow};
 use crate::send::{Held, Jira};
 use crate::serve::{Compare, Compared, Difference};
-use crate::sync;
 
 use super::rewritten::{self, Place};
 use super::{Shared, line, sites};
@@ -71,7 +70,8 @@ async fn compare(
 ) -> Result<(), String> {
     let origin = Origin { id: row.id.clone(), git_dir: row.git_dir.clone() };
     let applied = shared.applied();
-    let place = Place::of(&applied, &origin);
+    let corrections = shared.queue.corrections(row.id.clone()).await.map_err(|error| error.to_string())?;
+    let place = Place::of(&applied, &origin, corrections);
     let now_at = place.as_ref().map(|place| place.site.clone()).unwrap_or_default();
     let asked = shared.queue.elsewhere(now_at, row.id.clone()).await;
     compared.elsewhere = asked.map_err(|error| error.to_string())?;
@@ -165,6 +165,15 @@ impl Work<'_> {
         found.missing.retain(lives);
         found.stale.retain(lives);
         found.superfluous = left.iter().map(Oid::to_string).collect();
+        // What a person has unlinked lives in Git, and has no place in Jira.
+        let unlinked = |id: &&String| {
+            let is_corrected = self.place.links.corrections.get(EntityKind::Commit, id).is_some();
+            let commit = Oid::from_hex(id.as_bytes()).filter(|id| is_corrected && !left.contains(id));
+            let commit = commit.and_then(|id| self.repository.commit(id).ok());
+            commit.is_some_and(|commit| self.place.links.of_commit(&commit, &[]).is_empty())
+        };
+        let strangers = held.into_iter().flat_map(HashMap::keys).filter(|id| !told.contains(*id));
+        found.superfluous.extend(strangers.filter(unlinked).cloned());
         found.superfluous.sort_unstable();
         Ok(found)
     }
@@ -173,7 +182,7 @@ impl Work<'_> {
     fn branches(&self) -> Result<(Found, HashMap<String, NewEntity>), String> {
         let refs = self.repository.refs().map_err(|error| error.to_string())?;
         let expected = refs.iter().filter(|(name, _)| name.is_branch()).filter_map(|(name, id)| {
-            let keys = sync::keys(&self.place.rules.branch(name.short()));
+            let keys = self.place.links.of_branch(name);
             let last = self.repository.commit(*id).ok()?;
             entity::branch(name, &last, &keys, &self.place.home)
         });
@@ -281,7 +290,7 @@ impl Work<'_> {
 
     fn commit(&self, id: &str) -> Option<NewEntity> {
         let commit = self.repository.commit(Oid::from_hex(id.as_bytes())?).ok()?;
-        let keys = sync::keys(&self.place.rules.message(&commit.message));
+        let keys = self.place.links.of_commit(&commit, &[]);
         let files = self.repository.files_of(None, &[&commit], FILES).pop().and_then(Result::ok);
         entity::commit(&Seen { commit, files, cut: false }, &keys, &self.place.home)
     }

@@ -92,6 +92,10 @@ pub enum Error {
     Line { number: usize },
     #[error("{text:?} is not an object id")]
     Id { text: String },
+    #[error("several objects have an id that begins with {text}")]
+    Ambiguous { text: String },
+    #[error("nothing in the repository has an id that begins with {text}")]
+    Unknown { text: String },
     #[error("{} is not a git repository", path.display())]
     NotARepository { path: PathBuf },
     #[error("{} is not a path in UTF-8, which libgit2 asks for", path.display())]
@@ -169,6 +173,19 @@ impl Repository {
         let head = fs::read(self.git_dir.join("HEAD")).ok()?;
         let name = head.strip_prefix(b"ref:")?.trim_ascii();
         Some(RefName::new(name))
+    }
+
+    /// Gives the object whose id begins with these hexadecimal digits, 4 or more.
+    pub fn abbreviated(&self, digits: &str) -> Result<Oid, Error> {
+        let is_one = (4..=2 * self.own.id_len).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        let format = if self.own.id_len == 32 { ObjectFormat::Sha256 } else { ObjectFormat::Sha1 };
+        let short = is_one.then(|| git2::Oid::from_str_ext(digits, format).ok()).flatten();
+        let short = short.ok_or_else(|| Error::Id { text: digits.to_owned() })?;
+        let found = self.odb.exists_prefix(short, digits.len()).map_err(|error| match error.code() {
+            ErrorCode::Ambiguous => Error::Ambiguous { text: digits.to_owned() },
+            _ => Error::Unknown { text: digits.to_owned() },
+        })?;
+        Oid::from_bytes(found.as_bytes()).ok_or_else(|| Error::Unknown { text: digits.to_owned() })
     }
 
     /// Gives the id the repository bore in its own configuration (`agent.repoid`) when it was opened.

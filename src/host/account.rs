@@ -71,6 +71,9 @@ pub struct Account {
     /// What is different in some of its repositories; the first that fits counts. Default: nothing.
     #[serde(default)]
     pub repository: Vec<Different>,
+    /// Whether commits that join lines of history are left out, with the commands in their messages. Default false.
+    #[serde(default)]
+    pub ignore_merges: bool,
     /// How much of the history of a repository is told when it is met for the first time: `all`, `none`,
     /// `90 days` or `1000 commits`. Default all.
     #[serde(default)]

@@ -198,6 +198,17 @@ pub fn done(c: &Connection, filter: &EffectFilter, who: &str, now: i64) -> Resul
     step_each(c, filter, "state IN ('planned', 'ready', 'unknown', 'parked')", Step::Done, &change, now)
 }
 
+/// Ends what a site that is unlinked was ordered: what was not begun is refused, what may have been done is left to a person.
+pub fn unlink(c: &Connection, site: &str, who: &str, now: i64) -> Result<()> {
+    let filter = EffectFilter { site: Some(site.to_owned()), ..EffectFilter::default() };
+    let note = Some("the site was unlinked");
+    let refused = Change { settled: true, refusal: Some("policy"), note, who: Some(who), ..Change::default() };
+    step_each(c, &filter, "state = 'planned'", Step::Deny, &refused, now)?;
+    step_each(c, &filter, "state = 'ready' AND attempts = 0", Step::Refuse, &refused, now)?;
+    let parked = Change { note, who: Some(who), ..Change::default() };
+    step_each(c, &filter, "state IN ('ready', 'intent', 'unknown', 'probing')", Step::Park, &parked, now).map(drop)
+}
+
 fn step_each(
     c: &Connection,
     filter: &EffectFilter,

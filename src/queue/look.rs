@@ -1,8 +1,11 @@
 //! Looking without touching: counts, lists, and the whole way of one commit, issue or branch.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, Result, Row};
 use serde::{Deserialize, Serialize};
 
+use super::issue_keys::{self, MovedKey};
 use crate::clock;
 use crate::text::Untrusted;
 
@@ -114,6 +117,8 @@ pub struct RepositoryRow {
 pub struct Trace {
     pub entities: Vec<EntityRow>,
     pub events: Vec<EventRow>,
+    /// Keys of these, or the one that was asked for, whose issues have other ones now.
+    pub moved: Vec<MovedKey>,
 }
 
 impl EntityRow {
@@ -222,12 +227,22 @@ pub fn events(c: &Connection, filter: &Filter) -> Result<Vec<EventRow>> {
 }
 
 pub fn trace(c: &Connection, what: &str) -> Result<Trace> {
+    let mut moved = Vec::new();
     let mut found = entities(c, &Filter { id: Some(what.to_lowercase()), limit: Some(100), ..Filter::default() })?;
     if found.is_empty() {
         found = entities(c, &Filter { id: Some(what.to_owned()), limit: Some(100), ..Filter::default() })?;
     }
     if found.is_empty() {
-        found = entities(c, &Filter { key: Some(what.to_uppercase()), limit: Some(100), ..Filter::default() })?;
+        let key = what.to_uppercase();
+        moved = issue_keys::about(c, &key)?;
+        let olds = moved.iter().filter(|one| one.present == key).map(|one| one.old.clone());
+        for key in [key.clone()].into_iter().chain(olds) {
+            found.extend(entities(c, &Filter { key: Some(key), limit: Some(100), ..Filter::default() })?);
+        }
+    }
+    for key in found.iter().flat_map(|entity| &entity.keys).collect::<BTreeSet<_>>() {
+        let leads = issue_keys::about(c, key)?.into_iter().filter(|one| one.old == *key && !moved.contains(one));
+        moved.extend(leads.collect::<Vec<_>>());
     }
     let mut ids: Vec<&str> = found.iter().map(|entity| entity.event.as_str()).collect();
     ids.sort_unstable();
@@ -239,7 +254,7 @@ pub fn trace(c: &Connection, what: &str) -> Result<Trace> {
     for id in ids {
         events.extend(statement.query_map([id], event)?.collect::<Result<Vec<_>>>()?);
     }
-    Ok(Trace { entities: found, events })
+    Ok(Trace { entities: found, events, moved })
 }
 
 fn sites(c: &Connection) -> Result<Vec<SiteCounts>> {

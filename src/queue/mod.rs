@@ -19,9 +19,11 @@
 //! This folder is the only place with SQL.
 
 mod audit;
+mod corrections;
 mod effects;
 mod events;
 mod held;
+mod issue_keys;
 mod issues;
 mod ledger;
 mod logins;
@@ -37,6 +39,7 @@ mod runs;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unlink;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -46,9 +49,11 @@ use crate::event::{Event, EventId};
 use crate::git::{Oid, RefName};
 
 pub use audit::{AuditRow, Verified};
+pub use corrections::{Correcting, Correction, CorrectionRow, Corrections, Kept, Relink};
 pub use effects::{EffectFilter, EffectRow, Ledgered, Retry};
 pub use events::{Added, Queued, Tip};
 pub use held::Acknowledged;
+pub use issue_keys::MovedKey;
 pub use issues::{Seen, Sight};
 pub use ledger::{Denied, Gone, NewEffect, Outcome, Planned, Ruled, Ruling, Sweep, Turn};
 pub use logins::LoginRow;
@@ -61,6 +66,7 @@ pub use read_back::{Marked, OfSite, ReadBack, Way};
 pub use runs::{Bounds, Control, Past, Portion as RunPortion, Run, RunRow, Wanted};
 use store::Store;
 pub use store::{Error, holder};
+pub use unlink::ToldTo;
 
 /// Section `queue` of the configuration.
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -239,6 +245,81 @@ impl Queue {
         self.store.write(move |c| held::tell_anew(c, (&site, &repository, kind), &ids, now)).await
     }
 
+    /// The links of a repository that people have put right.
+    pub async fn corrections(&self, repository: String) -> Result<Corrections, Error> {
+        self.store.read(move |c| corrections::of(c, &repository)).await
+    }
+
+    /// Puts a link right, or takes that back, in one step with what a site is told because of it; says whether that is
+    /// anything.
+    pub async fn correct(&self, correcting: Correcting, now: i64) -> Result<bool, Error> {
+        self.store.write(move |c| corrections::correct(c, &correcting, now)).await
+    }
+
+    /// The links that people have put right in a repository, or in all.
+    pub async fn corrected(&self, repository: Option<String>) -> Result<Vec<CorrectionRow>, Error> {
+        self.store.read(move |c| corrections::list(c, repository.as_deref())).await
+    }
+
+    /// The corrections of a commit or a branch, or that speak of an issue.
+    pub async fn corrections_about(&self, what: String) -> Result<Vec<CorrectionRow>, Error> {
+        self.store.read(move |c| corrections::about(c, &what)).await
+    }
+
+    /// What is kept of an entity of a site.
+    pub async fn kept(
+        &self,
+        site: String,
+        repository: String,
+        kind: EntityKind,
+        id: String,
+    ) -> Result<Option<Kept>, Error> {
+        self.store.read(move |c| corrections::kept(c, (&site, &repository, kind), &id)).await
+    }
+
+    /// The ids of a repository's commits that begin like this, as far as they were ever owed.
+    pub async fn commits_like(&self, repository: String, beginning: String) -> Result<Vec<String>, Error> {
+        self.store.read(move |c| corrections::commits_like(c, &repository, &beginning)).await
+    }
+
+    /// Keys that a site did not know and that nobody has looked up since `before`.
+    pub async fn keys_to_look_up(
+        &self,
+        site: String,
+        before: i64,
+        limit: usize,
+        now: i64,
+    ) -> Result<Vec<String>, Error> {
+        self.store.read(move |c| issue_keys::to_look_up(c, &site, before, limit, now)).await
+    }
+
+    /// Takes what looking such a key up has given: the key that its issue has now. Gives how many entities are told
+    /// because of it.
+    pub async fn looked_up(
+        &self,
+        site: String,
+        old: String,
+        present: Option<String>,
+        now: i64,
+    ) -> Result<usize, Error> {
+        self.store.write(move |c| issue_keys::looked_up(c, &site, &old, present.as_deref(), now)).await
+    }
+
+    /// Counts what a site, or any, was told of these repositories, or of all.
+    pub async fn told_to(&self, site: Option<String>, repositories: Option<Vec<String>>) -> Result<ToldTo, Error> {
+        self.store.read(move |c| unlink::told_to(c, site.as_deref(), repositories.as_deref())).await
+    }
+
+    /// Whether anything is on its way to a site.
+    pub async fn is_busy(&self, site: String, now: i64) -> Result<bool, Error> {
+        self.store.read(move |c| unlink::is_busy(c, &site, now)).await
+    }
+
+    /// Ends all that a site is owed and was ordered, and forgets what it was told.
+    pub async fn unlink(&self, site: String, who: String, now: i64) -> Result<(), Error> {
+        self.store.write(move |c| unlink::unlink(c, &site, &who, now)).await
+    }
+
     pub async fn repositories(&self) -> Result<Vec<RepositoryRow>, Error> {
         self.store.read(look::repositories).await
     }
@@ -405,7 +486,10 @@ impl Queue {
     /// Deletes what was settled before `before`.
     pub async fn prune(&self, before: i64) -> Result<usize, Error> {
         self.store
-            .write(move |c| Ok(outbox::prune(c, before)? + runs::prune(c, before)? + issues::prune(c, before)?))
+            .write(move |c| {
+                let memories = issues::prune(c, before)? + issue_keys::prune(c, before)?;
+                Ok(outbox::prune(c, before)? + runs::prune(c, before)? + memories)
+            })
             .await
     }
 

@@ -18,7 +18,7 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::look::Filter;
 use super::moved::{self, Move};
-use super::{ledger, runs};
+use super::{corrections, issue_keys, ledger, runs};
 use crate::git::Oid;
 
 /// Live data, or history that may take its time.
@@ -107,6 +107,7 @@ pub struct Owed {
     /// How often Jira did not know a key of it.
     pub unknown: u32,
     pub added_at: i64,
+    /// As their issues are called now, whatever was written.
     pub keys: Vec<String>,
     pub body: Vec<u8>,
     /// Whether Jira may carry out the orders of a commit: this once, and never again.
@@ -131,8 +132,8 @@ pub enum Next {
     Done { dropped: usize, note: Option<String> },
     /// The same again, not before `at`. `counts` is false when nothing was tried on the entity itself.
     Again { at: i64, counts: bool, because: String },
-    /// Jira did not know one of its keys: once more, with a new number, not before `at`.
-    Unknown { at: i64, because: String },
+    /// Jira did not know these of its keys: once more, with a new number, not before `at`.
+    Unknown { at: i64, keys: Vec<String>, because: String },
     /// A person has to look.
     Parked { because: String },
 }
@@ -413,7 +414,7 @@ pub(super) fn owe_one(c: &Connection, owing: &Owing, entity: &NewEntity, now: i6
             *hash != entity.hash && *hash != entity.hash[..SHORT_HASH.min(entity.hash.len())] && !(*gone && entity.gone)
         }
     };
-    if !is_news {
+    if !is_news || corrections::contradicts(c, &owing.repository, entity)? {
         return Ok(false);
     }
     if told.is_some_and(|(_, gone)| gone) && entity.kind == EntityKind::Commit {
@@ -552,7 +553,8 @@ fn due(c: &Connection, site: &str, repository: &str, class: Class, room: usize, 
                 })
             })?;
         for row in rows {
-            found.push(row?);
+            let owed = row?;
+            found.push(Owed { keys: issue_keys::present(c, site, owed.keys)?, ..owed });
         }
     }
     Ok(found)
@@ -583,7 +585,7 @@ fn settle_one(c: &Connection, site: &str, verdict: &Settled, now: i64) -> Result
     let (state, at, attempts, unknown, note) = match &verdict.next {
         Next::Done { note, .. } => ("settled", None, 1, 0, note.as_deref()),
         Next::Again { at, counts, because } => ("ready", Some(*at), i64::from(*counts), 0, Some(because.as_str())),
-        Next::Unknown { at, because } => ("ready", Some(*at), 0, 1, Some(because.as_str())),
+        Next::Unknown { at, because, .. } => ("ready", Some(*at), 0, 1, Some(because.as_str())),
         Next::Parked { because } => ("parked", None, 1, 0, Some(because.as_str())),
     };
     let renewed = if matches!(verdict.next, Next::Unknown { .. }) { Some(next_sequence(c, now)?) } else { None };
@@ -596,6 +598,9 @@ fn settle_one(c: &Connection, site: &str, verdict: &Settled, now: i64) -> Result
         && changed > 0
     {
         c.execute("UPDATE meta SET value = value + ?1 WHERE name = 'dropped_keys'", [dropped as i64])?;
+    }
+    if let Next::Unknown { keys, .. } = &verdict.next {
+        issue_keys::unknown(c, site, keys, now)?;
     }
     Ok(changed)
 }

@@ -86,6 +86,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008.sql"),
     include_str!("migrations/0009.sql"),
     include_str!("migrations/0010.sql"),
+    include_str!("migrations/0011.sql"),
+    include_str!("migrations/0012.sql"),
 ];
 
 impl Store {
@@ -405,6 +407,8 @@ mod tests {
             include_str!("migrations/0008.sample.sql"),
             include_str!("migrations/0009.sample.sql"),
             include_str!("migrations/0010.sample.sql"),
+            include_str!("migrations/0011.sample.sql"),
+            include_str!("migrations/0012.sample.sql"),
         ];
         assert_eq!(samples.len(), MIGRATIONS.len());
         let mut connection = Connection::open_in_memory().unwrap();

@@ -232,7 +232,13 @@ async fn f55_an_unknown_key_is_told_again_later_with_a_new_number() {
     let story = story();
     story.queue.owe(owing(&["a"], "h1"), NOW).await.unwrap();
     let first = story.claim(NOW).await;
-    story.settle(&first, Next::Unknown { at: NOW + 600_000, because: "ABC-1 is unknown".to_owned() }, NOW).await;
+    story
+        .settle(
+            &first,
+            Next::Unknown { at: NOW + 600_000, keys: vec!["ABC-1".to_owned()], because: "ABC-1 is unknown".to_owned() },
+            NOW,
+        )
+        .await;
     assert!(story.claim(NOW + 599_000).await.owed.is_empty());
     let second = story.claim(NOW + 600_000).await;
     assert_eq!(second.owed[0].unknown, 1);
@@ -331,7 +337,7 @@ async fn f1_a_leave_that_was_not_used_is_given_back_and_used_once() {
         story.put_back(&batch, true, NOW).await;
     }
     let batch = story.claim(NOW).await;
-    let unknown = Next::Unknown { at: NOW, because: "ABC-1 is unknown".to_owned() };
+    let unknown = Next::Unknown { at: NOW, keys: Vec::new(), because: "ABC-1 is unknown".to_owned() };
     story.settle(&batch, unknown, NOW).await;
     let again = story.claim(NOW).await;
     assert_eq!(leaves(&again), [("aaaa", false)], "also under its new number");

@@ -154,6 +154,21 @@ impl State {
         true
     }
 
+    /// Gives a project another key, and its issues with it; the old ones lead to them.
+    pub(super) fn rename_project(&mut self, from: &str, to: &str, now: Timestamp) -> bool {
+        if self.projects.contains_key(to) {
+            return false;
+        }
+        let Some(project) = self.projects.remove(from) else { return false };
+        self.projects.insert(to.to_owned(), project);
+        let keys: Vec<String> = self.issues.keys().filter(|key| project_of(key) == from).cloned().collect();
+        for key in keys {
+            let number = key.rsplit_once('-').map_or("", |(_, number)| number);
+            self.move_issue(&key, &format!("{to}-{number}"), now);
+        }
+        true
+    }
+
     /// Follows a key in any case, an id, or the key of an issue that moved, to the key it has now.
     pub(super) fn find(&self, reference: &str) -> Option<String> {
         let moved = || {

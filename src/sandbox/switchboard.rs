@@ -5,7 +5,8 @@
 //!   Jira carried out itself. `POST /sandbox/issues` makes an issue or changes the fields it names, `DELETE` removes it,
 //!   `POST /sandbox/issues/{key}/move` files it under another key.
 //! - `POST /sandbox/people` makes a person or changes the fields it names; `POST /sandbox/permissions` gives and takes.
-//! - `POST /sandbox/projects` makes a project or changes its name, its type, its workflow or its versions.
+//! - `POST /sandbox/projects` makes a project or changes its name, its type, its workflow or its versions, and
+//!   `POST /sandbox/projects/{key}/rename` gives it another key.
 //! - `POST /sandbox/faults` puts a list of rules behind those in force, `DELETE /sandbox/faults` ends them all, and
 //!   `POST /sandbox/release` lets what was dropped without a time take place.
 //! - `POST /sandbox/settings` changes the fields it names.
@@ -36,6 +37,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/sandbox/people", post(person))
         .route("/sandbox/permissions", post(permit))
         .route("/sandbox/projects", post(project))
+        .route("/sandbox/projects/{key}/rename", post(rename))
         .route("/sandbox/faults", post(order).delete(relent))
         .route("/sandbox/release", post(release))
         .route("/sandbox/lose", post(lose))
@@ -154,6 +156,14 @@ async fn project(State(app): State<App>, Json(change): Json<ProjectChange>) -> S
         project.workflow = workflow;
     }
     StatusCode::CREATED
+}
+
+async fn rename(State(app): State<App>, Path(key): Path<String>, Json(Move { to }): Json<Move>) -> Response {
+    let (mut world, now) = app.change();
+    match is_key(&format!("{to}-1")) && world.state.rename_project(&key, &to, now) {
+        true => StatusCode::NO_CONTENT.into_response(),
+        false => devinfo::refuse(StatusCode::BAD_REQUEST, "there is no such project, or no such key for it"),
+    }
 }
 
 async fn order(State(app): State<App>, Json(rules): Json<Vec<Rule>>) -> StatusCode {

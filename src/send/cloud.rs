@@ -39,11 +39,15 @@ pub enum Call<'a> {
         upto: i64,
     },
     Exists {
-        property: (&'a str, &'a str),
+        properties: &'a [(&'a str, &'a str)],
     },
     /// What is held of a repository.
     Read {
         repository: &'a str,
+    },
+    /// Everything that was told with these properties goes.
+    Forget {
+        properties: &'a [(&'a str, &'a str)],
     },
 }
 
@@ -142,9 +146,13 @@ impl Gateway {
                 let path = [&base[..], &["repository", repository]].concat();
                 token.request(self.http.client(), Method::GET, &path, &[]).timeout(LARGE)
             }
-            Call::Exists { property } => {
+            Call::Forget { properties } => {
+                let path = [&base[..], &["bulkByProperties"]].concat();
+                token.request(self.http.client(), Method::DELETE, &path, properties).timeout(LARGE)
+            }
+            Call::Exists { properties } => {
                 let path = [&base[..], &["existsByProperties"]].concat();
-                token.request(self.http.client(), Method::GET, &path, &[*property]).timeout(SMALL)
+                token.request(self.http.client(), Method::GET, &path, properties).timeout(SMALL)
             }
         }
     }

@@ -165,14 +165,39 @@ impl Jira {
         let now = crate::clock::now();
         let cloud_id = self.gateway.cloud_id(now).await.map_err(failed("asking the site for its id"))?;
         self.gateway.token(now).await.map_err(failed("getting a token"))?;
-        let step = "asking for development information";
-        let call = Call::Exists { property: (INSTANCE, &self.instance) };
-        let answer = self.gateway.ask(&call, now).await.map_err(failed(step))?;
-        if let Some(trouble) = answer.trouble(now) {
-            return Err(failed(step)(trouble));
-        }
-        let Exists { has_data_matching_properties: known } = answer.json().map_err(failed(step))?;
+        let known = self.exists(&[(INSTANCE, &self.instance)]).await?;
         Ok(Tried { cloud_id, known })
+    }
+
+    /// Tells whether the site has anything that this installation told it under the site's name.
+    pub async fn has_any(&self) -> Result<bool, Error> {
+        self.exists(&self.ours()).await
+    }
+
+    async fn exists(&self, properties: &[(&str, &str)]) -> Result<bool, Error> {
+        let step = "asking for development information";
+        let failed = |trouble: Trouble| Error::Try { step, because: trouble.because().to_owned() };
+        let now = crate::clock::now();
+        let answer = self.gateway.ask(&Call::Exists { properties }, now).await.map_err(failed)?;
+        if let Some(trouble) = answer.trouble(now) {
+            return Err(failed(trouble));
+        }
+        let Exists { has_data_matching_properties: known } = answer.json().map_err(failed)?;
+        Ok(known)
+    }
+
+    /// The properties of all that this installation tells the site.
+    fn ours(&self) -> [(&str, &str); 2] {
+        [(INSTANCE, cut(&self.instance, PROPERTY)), (SITE, cut(&self.site, PROPERTY))]
+    }
+
+    /// Has the site forget all that this installation ever told it under the site's name.
+    pub async fn forget_all(&self) -> Result<(), Error> {
+        let step = "having Jira forget what it was told";
+        let failed = |trouble: Trouble| Error::Try { step, because: trouble.because().to_owned() };
+        let now = crate::clock::now();
+        let answer = self.gateway.ask(&Call::Forget { properties: &self.ours() }, now).await.map_err(failed)?;
+        answer.trouble(now).map_or(Ok(()), |trouble| Err(failed(trouble)))
     }
 
     /// Asks what the site holds of a repository.
@@ -239,6 +264,8 @@ impl Jira {
 
 /// The property under which [`batch::Properties`] carries the installation.
 const INSTANCE: &str = "agentInstance";
+/// The one under which it carries what the site is called here.
+const SITE: &str = "agentSite";
 /// The most UTF-16 units of a property.
 const PROPERTY: usize = 255;
 /// A turn that takes longer than this ends early, so that its lease outlives it.

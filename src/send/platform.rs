@@ -246,6 +246,14 @@ impl Platform {
         Ok(Issue { id: found.id, key: found.key, status: status.name, service_desk })
     }
 
+    /// Gives the key that an issue has now which is asked for by a key it once had.
+    pub async fn present_key(&self, key: &str, now: i64) -> Result<String, Obstacle> {
+        match self.get(&["issue", key], &[("fields", "project")], now).await {
+            Err(obstacle) => Err(self.doubted(obstacle, now).await),
+            Ok(answer) => Ok(read::<Keyed>(&answer)?.key),
+        }
+    }
+
     /// Lists the transitions that the account may do from where an issue stands.
     pub async fn offered(&self, issue: &str, now: i64) -> Result<Vec<Offered>, Obstacle> {
         let query = [("expand", "transitions.fields")];
@@ -607,6 +615,11 @@ struct Found {
     id: String,
     key: String,
     fields: Facts,
+}
+
+#[derive(Deserialize)]
+struct Keyed {
+    key: String,
 }
 
 #[derive(Deserialize)]

@@ -109,7 +109,10 @@ pub fn unmentioned(owed: &Owed, now: i64, seed: u64) -> Next {
 pub fn unknown(owed: &Owed, keys: &[&str], now: i64) -> Next {
     let because = format!("Jira does not know {}", keys.join(", "));
     match [10 * MINUTE, HOUR, DAY, 7 * DAY].get(owed.unknown as usize) {
-        Some(span) => Next::Unknown { at: now + span, because },
+        Some(span) => {
+            let keys = keys.iter().map(ToString::to_string).collect();
+            Next::Unknown { at: now + span, keys, because }
+        }
         None => Next::Done { dropped: keys.len(), note: Some(because) },
     }
 }
@@ -218,7 +221,8 @@ mod tests {
         let because = "Jira does not know A-1".to_owned();
         for (times, span) in [(0, 600_000), (1, 3_600_000), (2, 86_400_000), (3, 604_800_000)] {
             let next = unknown(&owed(9, times, 0), &["A-1"], NOW);
-            assert_eq!(next, Next::Unknown { at: NOW + span, because: because.clone() });
+            let keys = vec!["A-1".to_owned()];
+            assert_eq!(next, Next::Unknown { at: NOW + span, keys, because: because.clone() });
         }
         let next = unknown(&owed(9, 4, 0), &["A-1"], NOW);
         assert_eq!(next, Next::Done { dropped: 1, note: Some(because) });

@@ -23,6 +23,8 @@
 //! | `POST /reload` | reads the configuration again; 422 with the reason when it is not taken |
 
 pub mod history;
+pub mod relink;
+pub mod unlink;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -44,8 +46,8 @@ use crate::event::Event;
 use crate::intake::spool::Depth;
 use crate::login::Request;
 use crate::queue::{
-    AuditRow, Counts, EffectFilter, EffectRow, EntityRow, EventRow, Filter, Ledgered, LoginRow, OfSite, Queue,
-    ReadBack, Retry, RunRow, Verified,
+    AuditRow, CorrectionRow, Counts, EffectFilter, EffectRow, EntityRow, EventRow, Filter, Ledgered, LoginRow,
+    MovedKey, OfSite, Queue, ReadBack, Retry, RunRow, Verified,
 };
 
 /// What the daemon says about itself; its parts are kept up to date by whoever knows them.
@@ -156,6 +158,12 @@ pub struct Why {
     /// What a commit orders, or what was ordered of an issue, and what became of it.
     #[serde(default)]
     pub effects: Vec<EffectRow>,
+    /// What people have put right about it.
+    #[serde(default)]
+    pub corrections: Vec<CorrectionRow>,
+    /// Keys among these whose issues have other ones now.
+    #[serde(default)]
+    pub moved: Vec<MovedKey>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -228,6 +236,10 @@ pub struct Office {
     pub verify: Bench,
     /// Told after rows were made due.
     pub due: Arc<tokio::sync::Notify>,
+    /// Puts links right.
+    pub relink: relink::Relinker,
+    /// Unlinks sites.
+    pub unlink: unlink::Unlinker,
     /// Begins synchronisations.
     pub start: history::Starter,
     /// Told after a synchronisation was resumed.
@@ -276,6 +288,9 @@ fn router(office: Office) -> Router {
         .route("/renamed", post(renamed))
         .route("/why", get(why))
         .route("/read-backs", get(read_backs).post(found_read_backs))
+        .route("/told", get(unlink::told))
+        .route("/unlink", post(unlink::unlink))
+        .route("/relink", get(relink::list).post(relink::relink))
         .route("/sync", get(history::list))
         .route("/sync/start", post(history::start))
         .route("/sync/control", post(history::control))
@@ -452,9 +467,10 @@ struct What {
 
 async fn why(State(office): State<Office>, Query(What { what }): Query<What>) -> Answer<Why> {
     let effects = office.queue.effects_of(what.clone()).await.map_err(unavailable)?;
+    let corrections = office.queue.corrections_about(what.clone()).await.map_err(unavailable)?;
     let trace = office.queue.trace(what).await.map_err(unavailable)?;
     let events = trace.events.into_iter().filter_map(why_event).collect();
-    Ok(Json(Why { entities: trace.entities, events, effects }))
+    Ok(Json(Why { entities: trace.entities, events, effects, corrections, moved: trace.moved }))
 }
 
 fn why_event(row: EventRow) -> Option<WhyEvent> {

@@ -8,11 +8,11 @@ use std::ops::ControlFlow;
 
 use serde::Deserialize;
 
-use super::{FILES, keys};
+use super::{FILES, Links};
 use crate::entity::{self, Home};
 use crate::event::Seen;
 use crate::git::{self, Budget, Commit, Known, Oid, RefName, Repository, Walk};
-use crate::parse::{IssueKey, Rules};
+use crate::parse::IssueKey;
 use crate::queue::{Bounds, NewEntity};
 
 /// How much of its history a repository tells when it is met.
@@ -63,7 +63,7 @@ pub struct History<'a> {
     pub repository: &'a Repository,
     pub tips: &'a [Oid],
     pub bounds: &'a Bounds,
-    pub rules: &'a Rules,
+    pub links: &'a Links,
     pub home: &'a Home,
 }
 
@@ -160,7 +160,7 @@ impl History<'_> {
     pub fn branches(&self, places: &[(RefName, Oid)]) -> Vec<(RefName, Oid, NewEntity)> {
         let branches = places.iter().filter(|(name, _)| name.is_branch());
         let told = branches.filter_map(|(name, id)| {
-            let keys = self.wanted(keys(&self.rules.branch(name.short())))?;
+            let keys = self.wanted(self.links.of_branch(name))?;
             let last = self.repository.commit(*id).ok()?;
             Some((name.clone(), *id, entity::branch(name, &last, &keys, self.home)?))
         });
@@ -181,7 +181,7 @@ impl History<'_> {
 
     /// The keys of a commit, if it is to be told.
     fn keys_of(&self, commit: &Commit) -> Option<Vec<IssueKey>> {
-        self.wanted(keys(&self.rules.message(&commit.message)))
+        self.wanted(self.links.of_commit(commit, &[]))
     }
 
     fn wanted(&self, keys: Vec<IssueKey>) -> Option<Vec<IssueKey>> {

@@ -228,7 +228,7 @@ fn t9_the_daemon_and_people_who_cover_at_once_do_not_get_in_each_others_way() {
     }
     let _daemon = world.daemon();
     world.agent_says(&["account", "add", "--root", "srv", "--yes"]);
-    world.agent_says(&["account", "remove", "srv", "--forget", "--yes"]);
+    world.agent_says(&["account", "remove", "srv", "--yes"]);
     world.agent_says(&["account", "add", "--root", "srv", "--yes"]);
     let mut again: Vec<_> = (0..3).map(|_| world.agent(&["account", "cover", "srv"]).spawn().unwrap()).collect();
     assert!(again.iter_mut().all(|cover| cover.wait().unwrap().success()));
@@ -277,7 +277,7 @@ fn c17_t9_an_account_that_is_removed_leaves_every_byte_as_it_was() {
     world.agent_says(&["account", "add", "--root", "srv", "--yes"]);
     let (done, text) = run(&world, &["account", "remove", "srv"]);
     assert!(!done && text.contains("3 repositories, 3 with hooks") && text.contains("--yes"), "{text}");
-    let text = world.agent_says(&["account", "remove", "srv", "--forget", "--yes"]);
+    let text = world.agent_says(&["account", "remove", "srv", "--yes"]);
     assert!(text.contains("account srv is gone"), "{text}");
     assert_eq!(config(&world), before.0);
     assert_same(&before.1, &tree(&world.folder.join("srv")));
@@ -296,7 +296,7 @@ fn t9_h10_an_account_that_is_forgotten_is_gone_from_jira() {
     let edited = other.path.join("hooks/pre-receive");
     let shim = fs::read_to_string(&edited).unwrap();
     fs::write(&edited, format!("{shim}# mine\n")).unwrap();
-    let (done, text) = run(&world, &["account", "remove", "srv", "--forget", "--yes"]);
+    let (done, text) = run(&world, &["account", "remove", "srv", "--yes"]);
     assert!(!done && text.contains("Jira was told of 2 commits and 0 branches in them"), "{text}");
     assert!(text.contains("left ") && text.contains("was edited") && text.contains("account srv stays"), "{text}");
     assert!(config(&world).contains("auto_link = false"), "the daemon puts no hooks in meanwhile");

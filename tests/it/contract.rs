@@ -167,12 +167,13 @@ fn a1_f54_everything_that_is_sent_and_answered_is_as_jira_describes_it() {
     world.agent_says(&["uninstall", "--forget", repository.path.to_str().unwrap()]);
     world.wait_for_jira(0, 0);
     world.wait_until_idle();
+    world.agent_says(&["link", "--remove", "--accounts", "--yes"]);
     assert_eq!(prism.complaints(), Vec::<String>::new());
     assert_eq!(owed(&world, "parked"), 0);
     let received = prism.said().matches("Request received").count();
     let asked: Vec<Value> = world.sandbox.requests("");
     assert_eq!(received, asked.len(), "{asked:?}");
-    for part in ["/oauth/token", "/bulk", "/existsByProperties", "/branch/", "/repository/"] {
+    for part in ["/oauth/token", "/bulk", "/existsByProperties", "/bulkByProperties", "/branch/", "/repository/"] {
         assert!(asked.iter().any(|request| request["path"].as_str().unwrap().contains(part)), "{part}");
     }
 }

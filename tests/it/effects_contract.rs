@@ -132,6 +132,7 @@ impl Bench<'_> {
         }
         assert_eq!(self.platform.lacks("ABC", now()).await.unwrap(), []);
         let issue = self.platform.issue("ABC-1", now()).await.unwrap();
+        assert_eq!(self.platform.present_key("ABC-1", now()).await.unwrap(), "ABC-1");
         if history {
             self.platform.moves(&issue, now()).await.unwrap();
         }

@@ -343,6 +343,11 @@ impl Sandbox {
         self.call("POST", &format!("/sandbox/issues/{key}/move"), &json!({"to": to}));
     }
 
+    /// Gives a project another key.
+    pub fn rename_project(&self, key: &str, to: &str) {
+        self.call("POST", &format!("/sandbox/projects/{key}/rename"), &json!({"to": to}));
+    }
+
     /// Loses commits and branches, as if they had never come.
     pub fn lose(&self, ids: &[&str]) {
         self.call("POST", "/sandbox/lose", &json!(ids));

@@ -55,7 +55,7 @@ fn b5_gitea_is_given_a_file_beside_its_own_and_keeps_what_it_writes() {
     fs::remove_dir_all(&new.path).unwrap();
     let answer = push(&world.clone_of(&tool, "c"), "ABC-3 once");
     assert_eq!(answer.matches("queued for Jira").count(), 1, "{answer}");
-    world.agent_says(&["account", "remove", "git", "--forget", "--yes"]);
+    world.agent_says(&["account", "remove", "git", "--yes"]);
     let hooks = |tree: &std::collections::BTreeMap<std::path::PathBuf, (u32, Vec<u8>)>| {
         let kept = tree.iter().filter(|(path, _)| !path.components().any(|part| part.as_os_str() == "objects"));
         kept.filter(|(path, _)| !path.to_string_lossy().contains("/refs/"))
@@ -80,7 +80,7 @@ fn b5_forgejos_one_folder_serves_all_repositories_and_is_left_as_it_was() {
     let said = world.agent_says(&["account", "add", "forge", "--root", "srv", "--yes"]);
     assert!(said.contains("2 of kind forgejo") && said.contains("2 repositories got hooks"), "{said}");
     assert_eq!(json(&world, &["account", "show", "forge"])["repositories"][0]["reached"], "shared-drop-in");
-    world.agent_says(&["account", "remove", "forge", "--forget", "--yes"]);
+    world.agent_says(&["account", "remove", "forge", "--yes"]);
     assert_same(&before[0], &tree(&shared));
     assert_same(&before[1], &tree(&world.folder.join("srv")));
 

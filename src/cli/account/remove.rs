@@ -1,4 +1,5 @@
-//! `agent account remove`: the hooks out, the account out of the configuration, and all of it out of Jira if that is wanted.
+//! `agent account remove`: the hooks out, the account out of the configuration, and all of it out of Jira unless that is
+//! to keep it.
 //!
 //! The daemon is told first that it is to put no hooks in any more. The account goes last, and only when no hook of ours
 //! is left: until then the same words take up where they stopped.
@@ -13,7 +14,8 @@ use super::super::{Context, admin, show};
 use crate::config::{Config, Places};
 use crate::git;
 use crate::host::{self, Outcome};
-use crate::queue::{EntityRow, Filter};
+use crate::queue::ToldTo;
+use crate::serve::unlink::Of;
 use crate::serve::{Changed, Forget};
 use crate::text::Untrusted;
 
@@ -21,9 +23,12 @@ use crate::text::Untrusted;
 pub struct Arguments {
     /// The account
     name: String,
-    /// Take everything about its repositories out of Jira as well, and forget their ids; needs the daemon
+    /// Leave in Jira what it was told of the repositories; otherwise the daemon has to run
     #[arg(long)]
-    forget: bool,
+    keep_in_jira: bool,
+    /// Only show what would happen
+    #[arg(long)]
+    dry_run: bool,
     /// Do it without asking
     #[arg(long)]
     yes: bool,
@@ -32,19 +37,29 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode> {
     let (config, places) = context.config()?;
     let name = &arguments.name;
-    let account = super::called(&config, name)?;
-    // What its patterns keep out may have got hooks before they did, and no other account keeps them.
-    let mut git_dirs = host::below(&account.root).repositories;
-    git_dirs.retain(|git_dir| config.account_of(git_dir).is_none_or(|found| found.name == *name));
+    let git_dirs = below(&config, name)?;
     let hooked = git_dirs.iter().filter(|git_dir| host::has_hooks(git_dir)).count();
     show::line(format_args!("account {name}: {} repositories, {hooked} with hooks", git_dirs.len()));
-    let ids: Vec<String> =
-        git_dirs.iter().filter_map(|git_dir| git::Repository::open(git_dir).ok()?.id().map(str::to_owned)).collect();
-    if arguments.forget {
-        let [commits, branches] = told(&ids, &places)?;
+    let ids = ids_of(&git_dirs);
+    if arguments.keep_in_jira {
+        show::line("Jira keeps what it knows of them");
+    } else {
+        // Asked before anything is done: when the daemon is down, nothing is.
+        let ToldTo { commits, branches, waiting, orders, .. } = told(&ids, &places)?;
         show::line(format_args!(
             "Jira was told of {commits} commits and {branches} branches in them, and is to forget them"
         ));
+        if waiting > 0 {
+            show::line(format_args!("{waiting} more wait, and are not told"));
+        }
+        if orders > 0 {
+            show::line(format_args!(
+                "{orders} commands are open, and are carried out all the same: see `agent effects`"
+            ));
+        }
+    }
+    if arguments.dry_run {
+        return Ok(ExitCode::SUCCESS);
     }
     let ask = Ask::new();
     if !arguments.yes {
@@ -54,23 +69,26 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
             return Ok(ExitCode::FAILURE);
         }
     }
-    if account.auto_link {
-        edit::change(&places.config, |edit| {
-            set(edit.account_called(name)?, "auto_link", false);
-            Ok(())
-        })?;
-        let _ = admin::post::<bool>(&places, "/reload", &());
-    }
-    if arguments.forget {
+    rest(name, &config, &places)?;
+    if !arguments.keep_in_jira {
         for id in &ids {
             let Changed { .. } = admin::post(&places, "/forget", &Forget { repository: id.clone(), site: None })?;
         }
     }
+    let done = take_out(name, !arguments.keep_in_jira, &config, &places)?;
+    Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Takes the hooks of an account out, with the ids of its repositories where those are to be forgotten, and the account out
+/// of the configuration; false where hooks are left, and the account stays.
+pub fn take_out(name: &str, forget: bool, config: &Config, places: &Places) -> anyhow::Result<bool> {
+    let git_dirs = below(config, name)?;
+    rest(name, config, places)?;
     let shared: BTreeSet<PathBuf> =
         git_dirs.iter().filter_map(|git_dir| host::shared_hooks(git_dir).ok().flatten()).collect();
     let mut left = 0;
     for git_dir in &git_dirs {
-        let because = match host::uninstall(git_dir, arguments.forget) {
+        let because = match host::uninstall(git_dir, forget) {
             Err(error) => Some(host::reason(&error)),
             Ok(done) => done.hooks.into_iter().find_map(|(path, outcome)| match outcome {
                 Outcome::Left { because } => Some(format!("{}: {because}", path.display())),
@@ -83,7 +101,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
             show::line(format_args!("left {}: {}", Untrusted::text(&git_dir), Untrusted::text(&because)));
         }
     }
-    for dir in shared.iter().filter(|dir| !serves_another(dir, &config, name)) {
+    for dir in shared.iter().filter(|dir| !serves_another(dir, config, name)) {
         for (path, outcome) in host::uninstall_shared(dir)? {
             if let Outcome::Left { because } = outcome {
                 left += 1;
@@ -95,12 +113,36 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
         show::line(format_args!(
             "hooks are left in {left} repositories, so account {name} stays; mend them and say it again"
         ));
-        return Ok(ExitCode::FAILURE);
+        return Ok(false);
     }
     edit::change(&places.config, |edit| edit.remove_account(name))?;
-    let _ = admin::post::<bool>(&places, "/reload", &());
+    let _ = admin::post::<bool>(places, "/reload", &());
     show::line(format_args!("account {name} is gone, and no hook of ours is left in {} repositories", git_dirs.len()));
-    Ok(ExitCode::SUCCESS)
+    Ok(true)
+}
+
+/// Has the daemon put in no more hooks.
+fn rest(name: &str, config: &Config, places: &Places) -> anyhow::Result<()> {
+    if super::called(config, name)?.auto_link {
+        edit::change(&places.config, |edit| {
+            set(edit.account_called(name)?, "auto_link", false);
+            Ok(())
+        })?;
+        let _ = admin::post::<bool>(places, "/reload", &());
+    }
+    Ok(())
+}
+
+/// The repositories below an account's root: what its patterns keep out may have got hooks before they did, and no
+/// other account keeps them.
+fn below(config: &Config, name: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let mut git_dirs = host::below(&super::called(config, name)?.root).repositories;
+    git_dirs.retain(|git_dir| config.account_of(git_dir).is_none_or(|found| found.name == *name));
+    Ok(git_dirs)
+}
+
+fn ids_of(git_dirs: &[PathBuf]) -> Vec<String> {
+    git_dirs.iter().filter_map(|git_dir| git::Repository::open(git_dir).ok()?.id().map(str::to_owned)).collect()
 }
 
 /// Whether a shared folder of hooks serves repositories of another account as well.
@@ -112,16 +154,18 @@ fn serves_another(dir: &Path, config: &Config, name: &str) -> bool {
     })
 }
 
-/// How many commits and branches of these repositories Jira was told of.
-fn told(ids: &[String], places: &Places) -> anyhow::Result<[usize; 2]> {
-    let mut counts = [0, 0];
-    for id in ids {
-        let (repository, state) = (Some(id.clone()), Some("settled".to_owned()));
-        let filter = Filter { repository, state, limit: Some(u32::MAX), ..Filter::default() };
-        let rows: Vec<EntityRow> = admin::get(places, "/queue", &filter)?;
-        for (kind, count) in ["commit", "branch"].iter().zip(&mut counts) {
-            *count += rows.iter().filter(|row| row.kind == *kind).count();
-        }
+/// What Jira was told of these repositories.
+fn told(ids: &[String], places: &Places) -> anyhow::Result<ToldTo> {
+    let mut all = ToldTo::default();
+    // An address is no place for thousands of ids.
+    for some in ids.chunks(100) {
+        let of = Of { site: None, repositories: Some(some.join(",")) };
+        let ToldTo { repositories, commits, branches, waiting, orders } = admin::get(places, "/told", &of)?;
+        all.repositories += repositories;
+        all.commits += commits;
+        all.branches += branches;
+        all.waiting += waiting;
+        all.orders += orders;
     }
-    Ok(counts)
+    Ok(all)
 }

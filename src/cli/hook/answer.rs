@@ -15,6 +15,8 @@ use crate::{effect, send};
 pub struct Answer<'a> {
     pub event: &'a Event,
     pub rules: &'a Rules,
+    /// Whether commits that join lines of history are left out.
+    pub ignores_merges: bool,
     pub site: Option<&'a send::Settings>,
     /// By whose leave orders are carried out, where they are; and what the repository is called.
     pub orders: Option<(&'a Orders, &'a str)>,
@@ -52,7 +54,7 @@ impl Answer<'_> {
         for update in &self.event.updates {
             found.branch(update, self.rules);
         }
-        for seen in &self.event.commits {
+        for seen in self.event.commits.iter().filter(|seen| !(self.ignores_merges && seen.commit.is_merge())) {
             let mentions = self.rules.message(&seen.commit.message);
             found.commit(&mentions, self.rules);
             found.ruled.extend(self.ruled(&mentions, &seen.commit));

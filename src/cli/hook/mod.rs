@@ -308,7 +308,8 @@ impl Hook {
         }
         let orders = orders.as_ref().map(|orders| (orders, name.as_str()));
         let site = link.and_then(|link| link.site);
-        let lines = Answer { event: &event, rules: &rules, site, orders, handed: &handed }.lines();
+        let ignores_merges = link.is_some_and(|link| link.account.ignore_merges);
+        let lines = Answer { event: &event, rules: &rules, ignores_merges, site, orders, handed: &handed }.lines();
         if let Ok(HandedOver::ToDaemon(Reply { notes, .. }, answered)) = handed
             && !notes.is_empty()
         {

@@ -30,6 +30,13 @@ impl Edit {
         Ok(site)
     }
 
+    /// Takes a site out, with its sections and the comments above it.
+    pub fn remove_site(&mut self, name: &str) -> anyhow::Result<()> {
+        let sites = tables(&mut self.0, "site")?;
+        sites.retain(|table| table.get("name").and_then(Item::as_str) != Some(name));
+        Ok(())
+    }
+
     /// Links a folder of repositories to a site, unless that folder is there already.
     pub fn account(&mut self, name: &str, root: &Path, site: Option<&str>) -> anyhow::Result<()> {
         let accounts = tables(&mut self.0, "account")?;
