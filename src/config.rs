@@ -168,6 +168,11 @@ impl Config {
         Some(Link { account, site: self.named_or_only(account.site_for(&account.repository_name(git_dir))) })
     }
 
+    /// Whether a route says that nothing of a repository is sent.
+    pub fn sends_nothing_of(&self, git_dir: &Path) -> bool {
+        self.nearest(git_dir).is_some_and(|account| account.is_nowhere(git_dir))
+    }
+
     /// Why a repository is not linked although it lies below the root of an account: which account says so, and by what.
     pub fn keeps_out(&self, git_dir: &Path) -> Option<String> {
         let name = |account: &Account| account.repository_name(git_dir);

@@ -43,7 +43,7 @@ fn tell(one: &Compared) {
     show::line(format_args!("repository {path}"));
     for (site, count) in &one.elsewhere {
         show::line(format_args!(
-            "  {count} are at site {site}, where it does not go any more: `agent forget {path} --site {site}` takes them out"
+            "  {count} are at site {site}, or queued for it, where it does not go any more: `agent forget {path} --site {site}` takes them out"
         ));
     }
     if let Some(trouble) = &one.trouble {

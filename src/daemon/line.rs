@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::event::{Event, Kind, Origin};
 use crate::git::{Oid, RefName, Repository, Told};
-use crate::host::Account;
+use crate::host::{Account, NOWHERE};
 use crate::people::People;
 use crate::queue::{self, Class, Corrections, Owing, Planned, Queued};
 use crate::send::Executor;
@@ -35,6 +35,7 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
     let mut work: JoinSet<(String, Result<(), queue::Error>)> = JoinSet::new();
     let mut stopped = std::pin::pin!(shared.stopped());
     let mut configurations = shared.applied.subscribe();
+    hold(&shared).await?;
     loop {
         let room = TOGETHER - work.len();
         let found = match room {
@@ -59,7 +60,10 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
                     Err(error) => return Err(error.into()),
                 }
             }
-            Ok(()) = configurations.changed() => shared.queue.wake(clock::now()).await?,
+            Ok(()) = configurations.changed() => {
+                hold(&shared).await?;
+                shared.queue.wake(clock::now()).await?;
+            }
             // The push is still coming to its end, and the processor is better used for that: Jira is told after a
             // second at the soonest.
             () = shared.added.notified(), if idle => tokio::time::sleep(CALM).await,
@@ -67,6 +71,28 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
             () = &mut stopped => return Ok(()),
         }
     }
+}
+
+/// Keeps what is on its way already of repositories of which nothing is to be sent from now on, until a person decides.
+async fn hold(shared: &Shared) -> Result<(), queue::Error> {
+    let applied = shared.applied();
+    let mut routes = applied.config.account.iter().flat_map(|account| &account.route);
+    if !routes.any(|route| route.site == NOWHERE) {
+        return Ok(());
+    }
+    let sites: Vec<String> = applied.config.site.iter().map(|site| site.name.clone()).collect();
+    for row in shared.queue.repositories().await? {
+        let origin = Origin { id: row.id, git_dir: row.git_dir };
+        let real = std::fs::canonicalize(origin.git_dir()).unwrap_or_else(|_| origin.git_dir().to_owned());
+        if applied.config.sends_nothing_of(&real) {
+            let because = format!("a route says \"{NOWHERE}\"; once it does no more, `agent queue retry` sends it");
+            let held = shared.queue.hold(sites.clone(), origin.id.clone(), because).await?;
+            if held > 0 {
+                tracing::info!("{held} commits and branches of repository {} are not sent: a route says so", origin.id);
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn digest(shared: &Arc<Shared>, queued: Queued) -> Result<(), queue::Error> {

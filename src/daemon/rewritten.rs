@@ -258,7 +258,8 @@ impl Look<'_> {
         let read: Vec<&Commit> = back.iter().map(|(commit, _)| *commit).collect();
         let files = self.repository.files_of(None, &read, FILES);
         let entities = back.into_iter().zip(files).filter_map(|((commit, before), files)| {
-            let before: Vec<_> = before.iter().filter_map(|key| key.parse().ok()).collect();
+            let before = before.iter().filter_map(|key| key.parse().ok());
+            let before: Vec<_> = before.filter(|key| self.place.links.rules.links(key)).collect();
             let keys = self.place.links.of_commit(commit, &before);
             let seen = Seen { commit: commit.clone(), files: files.ok(), cut: false };
             entity::commit(&seen, &keys, &self.place.home)

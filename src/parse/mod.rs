@@ -191,6 +191,11 @@ impl Rules {
         self.branch_links_commits
     }
 
+    /// Whether keys of an issue's project are linked here.
+    pub fn links(&self, key: &IssueKey) -> bool {
+        self.only.as_ref().is_none_or(|only| only.projects.contains(key.project()))
+    }
+
     /// Why a look-alike is no key, in words.
     pub fn says(&self, because: Unlinked) -> Cow<'static, str> {
         match (&self.only, because) {
@@ -230,9 +235,10 @@ impl Rules {
     /// Takes out what concerns projects that are not linked. Only now: a command behind such a key is that key's, and would
     /// be another's if the key had not been seen.
     fn confined(&self, mut mentions: Mentions) -> Mentions {
-        let Some(Only { projects, .. }) = &self.only else { return mentions };
-        let linked = |key: &IssueKey| projects.contains(key.project());
-        for Found { key, at } in mentions.keys.extract_if(.., |found| !linked(&found.key)) {
+        if self.only.is_none() {
+            return mentions;
+        }
+        for Found { key, at } in mentions.keys.extract_if(.., |found| !self.links(&found.key)) {
             let look = LookAlike { text: key.into(), at, because: Unlinked::OtherProject };
             match mentions.rejected.len() < key::MOST_KEYS {
                 true => mentions.rejected.push(look),
@@ -240,7 +246,7 @@ impl Rules {
             }
         }
         mentions.rejected.sort_by_key(|look| look.at.start);
-        for order in mentions.orders.extract_if(.., |order| !linked(&order.key)) {
+        for order in mentions.orders.extract_if(.., |order| !self.links(&order.key)) {
             mentions.refused.push(Refused {
                 command: order.verb.command().to_owned(),
                 key: Some(order.key),

@@ -374,6 +374,11 @@ impl Queue {
         self.store.write(move |c| outbox::retry(c, &filter, now)).await
     }
 
+    /// Parks what these sites are still owed of a repository, but for what they are to forget; returns how much that is.
+    pub async fn hold(&self, sites: Vec<String>, repository: String, because: String) -> Result<usize, Error> {
+        self.store.write(move |c| outbox::hold(c, &sites, &repository, &because)).await
+    }
+
     /// Gives up what matches and is not settled; it stays visible as dropped by a person.
     pub async fn drop(&self, filter: Filter, now: i64) -> Result<usize, Error> {
         self.store.write(move |c| outbox::drop(c, &filter, now)).await

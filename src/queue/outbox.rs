@@ -273,6 +273,14 @@ pub fn retry(c: &Connection, filter: &Filter, now: i64) -> Result<usize> {
     Ok(entities + retry_events(c, filter, now)?)
 }
 
+/// Parks what these sites are still owed of a repository, but for what they are to forget.
+pub fn hold(c: &Connection, sites: &[String], repository: &str, because: &str) -> Result<usize> {
+    let sql = "UPDATE entity SET state = 'parked', note = ?3
+               WHERE site_id = ?1 AND repo_id = ?2 AND state = 'ready' AND gone = 0";
+    let mut statement = c.prepare_cached(sql)?;
+    sites.iter().map(|site| statement.execute(params![site, repository, because])).sum()
+}
+
 pub fn drop(c: &Connection, filter: &Filter, now: i64) -> Result<usize> {
     let (condition, values) = filter.sql();
     let sql = format!(

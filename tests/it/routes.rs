@@ -343,3 +343,39 @@ fn r9_a_branch_that_is_excluded_is_never_sent_and_its_commits_come_with_another(
     wait_for(&world, &world.sandbox, &[&all[..], &["ABC-8 not meant for all"]].concat());
     assert!(world.agent_says(&["verify"]).contains("0 superfluous"));
 }
+
+#[test]
+fn r9_what_is_still_queued_of_a_repository_that_becomes_secret_stays_here() {
+    let world = World::new();
+    let other = Sandbox::start(&world.folder);
+    configure(&world, &other, "");
+    let [tool, secret] = ["tool.git", "secret.git"].map(|name| bare(&world, name));
+    let _daemon = world.daemon();
+    world.agent_says(&["account", "cover", "all"]);
+    let [clone, hidden] = [(&tool, "a"), (&secret, "b")].map(|(repository, name)| world.clone_of(repository, name));
+    push(&hidden, "ABC-1 told before");
+    wait_for(&world, &world.sandbox, &["ABC-1 told before"]);
+    world.sandbox.misbehave(serde_json::json!([{"on": "any", "act": {"status": {"code": 503}}}]));
+    let id = hidden.commit("ABC-2 not sent yet");
+    hidden.push(&["origin", "HEAD:main"]);
+    wait_until_or("it is queued", || world.owed("commit").contains(&id), || world.log());
+    configure(&world, &other, "[[account.route]]\nrepositories = [\"secret\"]\nsite = \"none\"\n");
+    world.agent_says(&["daemon", "reload"]);
+    let parked = || world.queue(&["--state", "parked"]);
+    wait_until_or("it is held back", || parked().len() == 1, || world.log());
+    assert!(parked()[0]["note"].as_str().unwrap().contains("a route says"), "{:?}", parked());
+    world.sandbox.behave();
+    push(&clone, "ABC-3 for all");
+    wait_for(&world, &world.sandbox, &["ABC-1 told before", "ABC-3 for all"]);
+    let verified = world.agent(&["verify", secret.path.to_str().unwrap()]).output().unwrap();
+    let text = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(
+        text.contains("2 are at site jira") && text.contains("not compared: account all sends nothing of secret"),
+        "{text}"
+    );
+    // A person decides: here, that it is no secret after all.
+    configure(&world, &other, "");
+    world.agent_says(&["daemon", "reload"]);
+    world.agent_says(&["queue", "retry"]);
+    wait_for(&world, &world.sandbox, &["ABC-1 told before", "ABC-2 not sent yet", "ABC-3 for all"]);
+}
