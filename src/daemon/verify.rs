@@ -57,7 +57,13 @@ pub async fn verify(shared: Arc<Shared>, wanted: Compare) -> Result<Vec<Compared
         if let Err(trouble) = compare(&shared, &row, wanted.repair, &mut compared).await {
             compared.trouble = Some(trouble);
         }
-        all.push(compared);
+        // What is not linked, and nowhere to be seen, is all right, unless somebody asks for just that.
+        let origin = Origin { id: row.id, git_dir: row.git_dir };
+        let real = std::fs::canonicalize(origin.git_dir()).unwrap_or_else(|_| origin.git_dir().to_owned());
+        let left_out = compared.elsewhere.is_empty() && applied.config.keeps_out(&real).is_some();
+        if !left_out || wanted.repository.is_some() {
+            all.push(compared);
+        }
     }
     Ok(all)
 }

@@ -41,7 +41,7 @@ pub fn acknowledged(
 pub fn elsewhere(c: &Connection, site: &str, repository: &str) -> Result<Vec<(String, usize)>> {
     let sql = "SELECT site_id, count(*) FROM (
                  SELECT site_id FROM entity WHERE repo_id = ?2 AND site_id <> ?1 AND gone = 0 AND body_hash <> ''
-                   AND note IS NOT ?3
+                   AND note IS NOT ?3 AND kind <> 'repository'
                  UNION ALL SELECT site_id FROM told WHERE repo_id = ?2 AND site_id <> ?1 AND gone = 0)
                GROUP BY site_id ORDER BY site_id";
     let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs() as usize));

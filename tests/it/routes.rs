@@ -373,9 +373,13 @@ fn r9_what_is_still_queued_of_a_repository_that_becomes_secret_stays_here() {
         text.contains("2 are at site jira") && text.contains("not compared: account all sends nothing of secret"),
         "{text}"
     );
-    // A person decides: here, that it is no secret after all.
+    world.agent_says(&["forget", secret.path.to_str().unwrap(), "--site", "jira"]);
+    wait_for(&world, &world.sandbox, &["ABC-3 for all"]);
+    let text = world.agent_says(&["verify"]);
+    assert!(text.contains("tool.git") && !text.contains("secret.git"), "{text}");
+    // No secret after all: what is pushed comes again, and history when it is asked for.
     configure(&world, &other, "");
     world.agent_says(&["daemon", "reload"]);
-    world.agent_says(&["queue", "retry"]);
+    world.agent_says(&["sync", "start", secret.path.to_str().unwrap()]);
     wait_for(&world, &world.sandbox, &["ABC-1 told before", "ABC-2 not sent yet", "ABC-3 for all"]);
 }
