@@ -7,6 +7,7 @@
 
 mod account;
 mod accounts;
+mod begin;
 mod cases;
 mod clock;
 mod contract;

@@ -1,4 +1,4 @@
-//! Through a real SSH server, as one account that everybody shares.
+//! Through a real SSH server, as one account that everybody shares; also behind gitolite.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -12,18 +12,24 @@ use crate::harness::{Process, Repository, World, success, wait_until};
 use crate::hook::{a_minute_later, calm_world, halt_push, is_root, skipped};
 use crate::smart::{self, counts, wait_for};
 
-const SSHD: &str = "/usr/sbin/sshd";
+pub const SSHD: &str = "/usr/sbin/sshd";
 
-/// An SSH server that lets in whoever has the world's key, as the user who runs the test.
-struct Server {
-    port: u16,
+/// An SSH server that lets in whoever has the world's key.
+pub struct Server {
+    pub port: u16,
+    /// Who runs the test.
     user: String,
     _process: Process,
 }
 
 impl Server {
     /// Gives nothing, and says why, where it cannot be had.
-    fn start(world: &World) -> Option<Server> {
+    pub fn start(world: &World) -> Option<Server> {
+        Server::start_as(world, Command::new(SSHD), "")
+    }
+
+    /// The same by a command of its own and with more lines of configuration.
+    pub fn start_as(world: &World, mut sshd: Command, lines: &str) -> Option<Server> {
         if !fs::exists(SSHD).unwrap() || world.command("ssh").arg("-V").output().is_err() {
             skipped("there is no OpenSSH here");
             return None;
@@ -36,15 +42,14 @@ impl Server {
             // Where OpenSSH keeps a folder for its helpers, which a system without a running server lacks.
             let _ = fs::DirBuilder::new().mode(0o755).create("/run/sshd");
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let folder = world.folder.display();
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nPidFile none\nStrictModes no\nUsePAM no\n\
              AuthorizedKeysFile {folder}/person.pub\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             PermitRootLogin prohibit-password\nExposeAuthInfo yes\n"
+             PermitRootLogin prohibit-password\nExposeAuthInfo yes\n{lines}"
         );
         fs::write(world.folder.join("sshd_config"), config).unwrap();
-        let mut sshd = Command::new(SSHD);
         sshd.args(["-D", "-e", "-f"]).arg(world.folder.join("sshd_config")).stderr(Stdio::piped());
         let mut process = Process(sshd.spawn().unwrap());
         let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
@@ -63,7 +68,7 @@ impl Server {
     }
 
     /// The command by which git comes in with the world's key.
-    fn ssh(&self, world: &World) -> String {
+    pub fn ssh(&self, world: &World) -> String {
         let folder = world.folder.display();
         format!(
             "ssh -F none -i {folder}/person -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=no \
@@ -78,6 +83,11 @@ impl Server {
         clone.git(&["remote", "set-url", "origin", &self.address(repository)]);
         clone
     }
+}
+
+/// A port of loopback that was free just now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A repository whose hooks know their configuration without the environment, which SSH does not carry.
@@ -183,63 +193,6 @@ fn b4_t10_gitolites_repositories_are_linked_and_those_it_makes_too() {
     assert_eq!(fs::read_link(root.join("testing.git/hooks/update")).unwrap(), update);
     testing.commit("ABC-3 go on");
     assert!(testing.push(&["origin", "HEAD:main"]).contains("ABC-3  "));
-}
-
-/// From nothing, with files that no Git knew, and with a history whose branch is `master`.
-#[test]
-fn t19_t20_t21_the_three_ways_to_begin_end_in_jira() {
-    let world = calm_world();
-    let Some(server) = Server::start(&world) else { return };
-    fs::set_permissions(&world.folder, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::write(world.folder.join("home/.gitconfig"), "[init]\ndefaultBranch = master\n").unwrap();
-    let config = fs::read_to_string(world.config()).unwrap();
-    let root = world.folder.join("repositories");
-    let clone = format!("ssh://{}@127.0.0.1:{}{}/{{repository}}.git", server.user, server.port, root.display());
-    fs::write(world.config(), format!("{config}clone = \"{clone}\"\n")).unwrap();
-    let _daemon = world.daemon();
-    let create = |name: &str| {
-        let chosen = world.config();
-        let said = world.agent_says(&["--config", chosen.to_str().unwrap(), "repo", "create", name, "--json"]);
-        let made: serde_json::Value = serde_json::from_str(&said).unwrap();
-        made["clone"].as_str().unwrap().to_owned()
-    };
-    let folder = |name: &str| Repository { world: &world, path: world.folder.join("clones").join(name) };
-    let git = |name: &str, arguments: &[&str]| {
-        let mut git = folder(name).command(arguments);
-        success(git.env("GIT_SSH_COMMAND", server.ssh(&world)))
-    };
-    let new = |name: &str| fs::create_dir(folder(name).path).unwrap();
-
-    let url = create("Scratch");
-    git("", &["clone", "--quiet", &url]);
-    let first = folder("scratch").commit("ABC-1 begin");
-    git("scratch", &["push", "--quiet", "origin", "HEAD:main"]);
-    world.wait_for_owed("commit", &[&first]);
-
-    let url = create("Files");
-    new("files");
-    fs::write(folder("files").path.join("old"), "nobody kept its history\n").unwrap();
-    git("files", &["init", "--quiet", "--initial-branch=main"]);
-    let second = folder("files").commit("ABC-2 begin");
-    git("files", &["remote", "add", "origin", &url]);
-    git("files", &["push", "--quiet", "--set-upstream", "origin", "main"]);
-    world.wait_for_owed("commit", &[&first, &second]);
-
-    let url = create("History");
-    new("history");
-    git("history", &["init", "--quiet", "--initial-branch=master"]);
-    let third = folder("history").commit("ABC-3 long ago");
-    git("history", &["branch", "ABC-4-side"]);
-    git("history", &["tag", "v1"]);
-    git("history", &["remote", "add", "origin", &url]);
-    git("history", &["push", "--quiet", "--set-upstream", "origin", "--all"]);
-    git("history", &["push", "--quiet", "origin", "--tags"]);
-    world.wait_for_owed("commit", &[&first, &second, &third]);
-    world.wait_for_jira(3, 1);
-
-    git("", &["clone", "--quiet", &url, "again"]);
-    assert_eq!(folder("again").git(&["log", "-1", "--format=%H"]), third);
-    assert_eq!(folder("again").git(&["symbolic-ref", "--short", "HEAD"]), "master");
 }
 
 /// The account is everybody's, and who came is known by their key alone.
