@@ -1,14 +1,17 @@
 //! From stored events to the outbox: a few repositories at a time, one event a repository.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
+use crate::entity::Home;
 use crate::event::{Event, Kind, Origin};
 use crate::git::{Oid, RefName, Repository, Told};
+use crate::host::{self, Account};
 use crate::people::People;
 use crate::queue::{self, Class, Owing, Planned, Queued};
 use crate::send::{Executor, Settings};
@@ -232,7 +235,7 @@ fn reading<'a>(shared: &Shared, applied: &'a Applied, queued: &Queued) -> Option
     let site = applied.config.site_of(account)?;
     let reading = Reading {
         rules: Arc::clone(applied.rules.get(&site.name)?),
-        home: account.home(&real, &site.url),
+        home: home(account, &real, &site.url, &queued.event),
         branch_links_commits: applied.config.parse.branch_links_commits,
         orders: match site.executor() {
             Executor::Off => None,
@@ -250,6 +253,16 @@ fn reading<'a>(shared: &Shared, applied: &'a Applied, queued: &Queued) -> Option
         },
     };
     Some((reading, site))
+}
+
+/// What links are made of; where the daemon cannot read what its host calls a repository, the event itself says.
+fn home(account: &Account, git_dir: &Path, site_url: &str, event: &Event) -> Home {
+    let home = account.home(git_dir, site_url);
+    let said = event.claims.iter().find(|claim| claim.name == "GL_PROJECT_PATH");
+    match said.and_then(|claim| host::name_said(git_dir, std::str::from_utf8(&claim.value).ok()?)) {
+        Some(name) => Home { name: name.to_owned(), ..home },
+        None => home,
+    }
 }
 
 /// What is special about an event of a repository that nobody has pushed to before.

@@ -220,15 +220,9 @@ fn build(path: &Path, wanted: &Wanted) -> Result<String, Error> {
     if let Some((title, author)) = &wanted.readme {
         new.begin(wanted.branch, "README.md", &format!("# {title}\n"), "Begin with a README", author)?;
     }
-    super::install(path, wanted.agent)?;
-    let repository = Repository::open(path)?;
-    let _ = repository.mend_head();
-    let id = super::give_id(&repository)?;
-    if let Some(config) = wanted.config {
-        super::set_config(&repository, config)?;
-    }
+    let _ = Repository::open(path)?.mend_head();
     // What is in it from its beginning is history, and orders nothing.
-    git::Told::of(&repository).begin(&[])?;
+    let (_, id) = super::cover(path, wanted.agent, wanted.config)?;
     Ok(id)
 }
 

@@ -28,8 +28,9 @@ pub(super) struct Plan {
 }
 
 const BEFORE: &str = "before";
-/// What the hooks keep beside our manifest: tips handed over, a push under way, a mark that one was not told.
-const KEPT_BY_HOOKS: [&str; 4] = ["told", "pushing", "dirty", "config"];
+/// What the hooks keep beside our manifest: tips handed over, a push under way, a mark that one was not told, and
+/// more.
+const KEPT_BY_HOOKS: [&str; 5] = ["told", "pushing", "dirty", "config", "name"];
 /// What git may leave of an entry it has taken out: it ends a line that had no end, and it keeps the heading of an
 /// empty section that stands below a comment.
 const LEFT_BY_GIT: [&[u8]; 4] = [b"", b"\n", b"[agent]\n", b"\n[agent]\n"];
@@ -165,7 +166,7 @@ impl Hooks {
     /// Writes the manifest, then puts the hooks in.
     pub(super) fn carry_out(&self, plans: &[Plan], git: &Git) -> Result<(), Error> {
         let folder = self.common.make(FOLDER)?;
-        let missing = self.hooks_dir()?.is_none();
+        let missing = self.hooks_dir()?.is_none() && !plans.is_empty();
         let mut manifest = match &self.manifest {
             Some(manifest) => manifest.clone(),
             None => Manifest::new(self.dir.clone(), missing, self.hash_of_config(git)?),
@@ -175,6 +176,9 @@ impl Hooks {
         }
         if self.manifest.as_ref() != Some(&manifest) {
             manifest.save(&folder)?;
+        }
+        if plans.is_empty() {
+            return Ok(());
         }
         let hooks_dir = self.make_hooks_dir()?;
         for plan in plans {
@@ -362,7 +366,7 @@ impl Plan {
 }
 
 /// Refuses a directory in which a stranger could put a hook of their own in the place of ours.
-fn check_writers(dir: &Dir, shared: u32) -> Result<(), Error> {
+pub(super) fn check_writers(dir: &Dir, shared: u32) -> Result<(), Error> {
     let stat = dir.stat()?;
     let mut writers = stat.st_mode & 0o022 & !shared;
     // Many systems give each user a group of the same number and a umask of 002.
