@@ -172,7 +172,10 @@ fn owe_all(shared: &Shared, queued: &Queued, reading: &Reading, site: &str) -> D
     Ok(match (digest, repository) {
         // Orders that wait for the repository to be readable are not given up with the event.
         (Ok(digest), Err(_)) if digest.waits.is_some() => Ok(digest),
-        (Ok(digest), Err(trouble)) if digest.trouble.is_some() || event.kind == Kind::Found => Err(trouble),
+        // What only the daemon can read is tried again; what somebody else found brings all of it.
+        (Ok(digest), Err(trouble)) if digest.trouble.is_some() || (event.kind == Kind::Found && event.rest) => {
+            Err(trouble)
+        }
         (Ok(digest), _) => Ok(digest),
         (Err(error), _) => Err(error.to_string()),
     })

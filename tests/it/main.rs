@@ -31,6 +31,7 @@ mod push;
 mod repo;
 mod repositories;
 mod rewritten;
+mod scan;
 mod signed;
 mod smart;
 mod storm;
