@@ -14,6 +14,8 @@ pub(super) struct Hooks {
     /// Relative to the git directory.
     dir: String,
     manifest: Option<Manifest>,
+    /// Its hooks are called by links from elsewhere.
+    linked: bool,
     _lock: Lock,
 }
 
@@ -43,7 +45,12 @@ impl Hooks {
         let manifest = Manifest::load(&common)?;
         let put = manifest.as_ref().map(|manifest| manifest.hooks_dir.clone());
         let dir = dir.or(put).unwrap_or_else(|| "hooks".into());
-        Ok(Self { common, dir, manifest, _lock: lock })
+        Ok(Self { common, dir, manifest, linked: false, _lock: lock })
+    }
+
+    /// The same for a folder whose hooks are called by links from elsewhere.
+    pub(super) fn lock_linked(common: Dir, dir: String) -> Result<Self, Error> {
+        Ok(Self { linked: true, ..Self::lock(common, Some(dir))? })
     }
 
     pub(super) fn path(&self) -> PathBuf {
@@ -111,7 +118,10 @@ impl Hooks {
             (_, entry) => (self.kept(name, entry.as_ref())?, false),
         };
         let steps = Path::new(&self.dir).components().count();
-        let way = |_: &Before| format!("{}{FOLDER}/{BEFORE}/{name}", "../".repeat(steps));
+        let way = |_: &Before| match self.linked {
+            true => format!("{}/{FOLDER}/{BEFORE}/{name}", self.common.path().display()),
+            false => format!("{}{FOLDER}/{BEFORE}/{name}", "../".repeat(steps)),
+        };
         let stand = Stand::choose(Shim { hook: name, agent: agent.into(), before: before.as_ref().map(way) });
         let state = match &entry {
             Some(entry) if stand.is(entry) => HookChange::AlreadyThere,
@@ -119,6 +129,17 @@ impl Hooks {
             _ => HookChange::Put,
         };
         Ok(Plan { name, stand, state, before, keep })
+    }
+
+    /// Plans a link to a hook of ours that stands for all repositories.
+    pub(super) fn plan_link(&self, name: &'static str, target: &Path) -> Result<Plan, Error> {
+        let stand = Stand::Link(target.into());
+        let entry = self.hooks_dir()?.map(|dir| dir.entry(name)).transpose()?.flatten();
+        let state = match &entry {
+            Some(entry) if stand.is(entry) => HookChange::AlreadyThere,
+            _ => HookChange::Put,
+        };
+        Ok(Plan { name, stand, state, before: None, keep: false })
     }
 
     /// Refuses to keep a second hook under one name, and to stand in front of a hook that will run ours again.
@@ -350,6 +371,10 @@ impl Hooks {
 }
 
 impl Plan {
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
     pub(super) fn report(&self) -> HookReport {
         HookReport { name: self.name, chained: self.before.is_some(), state: self.state }
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::drop_in::DropIn;
 use super::place::{Git, HooksDir};
-use super::{Error, Way};
+use super::{Error, Way, gitolite};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -38,7 +38,8 @@ impl Kind {
     pub(super) fn way(self, git: &Git, git_dir: &Path, hooks_dir: &HooksDir) -> Result<Way, Error> {
         let own = |name: &str| DropIn { dir: git_dir.join(name), shared: false, makes: false };
         match self {
-            Kind::Plain | Kind::Gitolite => Ok(Way::Files),
+            Kind::Plain => Ok(Way::Files),
+            Kind::Gitolite => Ok(gitolite::common(git_dir).map_or(Way::Files, Way::Common)),
             Kind::Gitea => Ok(Way::DropIn(own("hooks"))),
             Kind::Forgejo => Ok(match hooks_dir.path.canonicalize() {
                 Ok(dir) => Way::DropIn(DropIn { dir, shared: true, makes: false }),

@@ -27,7 +27,7 @@ impl Inspector {
         let place = if repository.is_clone() { Place::Clone } else { Place::Server };
         let usual = HooksDir { path: common.path().join("hooks"), scope: None };
         match Kind::of(common.path(), &usual) {
-            Kind::Plain | Kind::Gitolite => inspect_at(&common, place.hooks(), usual.path),
+            Kind::Plain => inspect_at(&common, place.hooks(), usual.path),
             _ => inspect(common.path()),
         }
     }

@@ -20,6 +20,7 @@ mod below;
 pub(crate) mod create;
 mod dir;
 mod drop_in;
+mod gitolite;
 mod hooks;
 mod kind;
 pub(crate) mod list;
@@ -63,6 +64,8 @@ enum Way {
     DropIn(DropIn),
     /// Files in the folder of hooks of a host that has one for all and gives them arguments of its own.
     Site(PathBuf),
+    /// Files in a folder of hooks to which each repository has links.
+    Common(PathBuf),
 }
 
 /// What [`install`] did.
@@ -315,7 +318,7 @@ pub(crate) fn shared_hooks(git_dir: &Path) -> Result<Option<PathBuf>, Error> {
     let git = Git::default();
     let hooks_dir = git.hooks_dir(git_dir, git.place(git_dir)?)?;
     match Kind::of(git_dir, &hooks_dir).way(&git, git_dir, &hooks_dir) {
-        Ok(Way::DropIn(DropIn { dir, shared: true, .. }) | Way::Site(dir)) => Ok(Some(dir)),
+        Ok(Way::DropIn(DropIn { dir, shared: true, .. }) | Way::Site(dir) | Way::Common(dir)) => Ok(Some(dir)),
         Ok(_) | Err(Error::NotByFile(_)) => Ok(None),
         Err(error) => Err(error),
     }
@@ -371,12 +374,13 @@ const SITE_HOOKS: [&str; 1] = ["ref-updated"];
 
 fn install_with(git: &Git, git_dir: &Path, agent: &Path) -> Result<Installed, Error> {
     let planned = planned(git, git_dir, agent)?;
-    planned.hooks.carry_out(&planned.plans, git)?;
+    // First what links lead to, then the links.
     match &planned.elsewhere {
         None => {}
         Some(Elsewhere::DropIn(drop_in, bits)) => drop_in.put(agent, *bits)?,
         Some(Elsewhere::Site(hooks, plans)) => hooks.carry_out(plans, git)?,
     }
+    planned.hooks.carry_out(&planned.plans, git)?;
     let git_dir = planned.hooks.git_dir().into();
     Ok(Installed { git_dir, hooks_dir: planned.hooks_dir, place: planned.place, hooks: planned.reports })
 }
@@ -426,6 +430,18 @@ fn planned(git: &Git, git_dir: &Path, agent: &Path) -> Result<Planned, Error> {
             let hooks_dir = drop_in.dir.clone();
             Ok(Planned { reports, hooks_dir, elsewhere: Some(Elsewhere::DropIn(drop_in, bits)), ..planned })
         }
+        Way::Common(folder) => {
+            let all = Hooks::lock_linked(Dir::open(parent(&folder))?, "common".to_owned())?;
+            all.check_place(0)?;
+            let plans = place.hooks().iter().map(|name| all.plan(name, agent)).collect::<Result<Vec<_>, _>>()?;
+            let reports = reports(&plans);
+            // Where another common hook was, its links are gitolite's.
+            let new = plans.iter().filter(|plan| !plan.report().chained).map(Plan::name);
+            let links = new.map(|name| planned.hooks.plan_link(name, &folder.join(name)));
+            let links = links.collect::<Result<Vec<_>, _>>()?;
+            let elsewhere = Some(Elsewhere::Site(all, plans));
+            Ok(Planned { reports, plans: links, hooks_dir: folder, elsewhere, ..planned })
+        }
         Way::Site(folder) => {
             let name = folder.file_name().and_then(OsStr::to_str).ok_or_else(|| Error::Obstacle(folder.clone()))?;
             let site = Hooks::lock(Dir::open(parent(&folder))?, Some(name.to_owned()))?;
@@ -439,9 +455,13 @@ fn planned(git: &Git, git_dir: &Path, agent: &Path) -> Result<Planned, Error> {
 
 /// Where hooks of ours go for a repository; one that has shims of ours keeps those.
 fn way(git: &Git, common: &Dir, hooks_dir: &place::HooksDir) -> Result<Way, Error> {
-    match Manifest::load(common)?.is_some_and(|manifest| !manifest.hooks.is_empty()) {
-        true => Ok(Way::Files),
-        false => Kind::of(common.path(), hooks_dir).way(git, common.path(), hooks_dir),
+    let way = || Kind::of(common.path(), hooks_dir).way(git, common.path(), hooks_dir);
+    match Manifest::load(common)?.filter(|manifest| !manifest.hooks.is_empty()) {
+        None => way(),
+        Some(manifest) => Ok(match way() {
+            Ok(Way::Common(folder)) if manifest.has_only_links_into(&folder) => Way::Common(folder),
+            _ => Way::Files,
+        }),
     }
 }
 
@@ -470,6 +490,16 @@ fn inspect_with(git: &Git, git_dir: &Path) -> Result<Vec<HookState>, Error> {
         match way(git, &common, &hooks_dir)? {
             Way::Files => {}
             Way::DropIn(drop_in) => return drop_in.look(),
+            Way::Common(folder) => {
+                let mut found = inspect_at(&Dir::open(parent(&folder))?, place.hooks(), folder.clone())?;
+                for hook in &mut found {
+                    let link = common.path().join("hooks").join(hook.name);
+                    if std::fs::read_link(&link).ok() != Some(folder.join(hook.name)) {
+                        hook.owner = Owner::Absent;
+                    }
+                }
+                return Ok(found);
+            }
             Way::Site(folder) => return inspect_at(&Dir::open(parent(&folder))?, &SITE_HOOKS, folder),
         }
     }

@@ -6,11 +6,12 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
-use crate::accounts::wait_for_link;
+use crate::accounts::{json, wait_for_link};
 use crate::direct::has;
 use crate::harness::{Process, Repository, World, success, wait_until};
-use crate::hook::{a_minute_later, calm_world, halt_push, is_root, skipped};
+use crate::hook::{a_minute_later, calm_world, halt_push, is_root, skipped, write_script};
 use crate::smart::{self, counts, wait_for};
+use crate::uninstall::{assert_same, tree};
 
 pub const SSHD: &str = "/usr/sbin/sshd";
 
@@ -193,6 +194,97 @@ fn b4_t10_gitolites_repositories_are_linked_and_those_it_makes_too() {
     assert_eq!(fs::read_link(root.join("testing.git/hooks/update")).unwrap(), update);
     testing.commit("ABC-3 go on");
     assert!(testing.push(&["origin", "HEAD:main"]).contains("ABC-3  "));
+}
+
+/// gitolite puts its links over whatever has their name in a repository, so ours is where they lead.
+#[test]
+fn b4_t10_a_common_hook_of_gitolites_runs_after_ours_and_new_repositories_have_both_at_once() {
+    let world = calm_world();
+    let Some(server) = gitolite(&world) else { return };
+    let home = world.folder.join("gl");
+    let rc = fs::read_to_string(home.join(".gitolite.rc")).unwrap();
+    let line = "# LOCAL_CODE                =>  \"$ENV{HOME}/local\",";
+    assert!(rc.contains(line), "{rc}");
+    fs::write(home.join(".gitolite.rc"), rc.replace(line, &line[2..])).unwrap();
+    let common = home.join("local/hooks/common");
+    write_script(&common.join("post-receive"), "echo \"$GL_USER came to $0\" >&2; cat >&2");
+    let set_up = || success(world.command("gitolite").args(["setup", "--hooks-only"]).env("HOME", &home));
+    set_up();
+    let root = home.join("repositories");
+    let without_objects = |folder: &std::path::Path| {
+        let mut all = tree(folder);
+        all.retain(|path, _| {
+            !path.components().any(|part| ["objects", "refs", "logs", "HEAD"].iter().any(|it| part.as_os_str() == *it))
+        });
+        all
+    };
+    let before = [tree(&home.join("local")), without_objects(&root.join("testing.git"))];
+    let daemon = world.daemon();
+    let said = world.agent_says(&["account", "add", "gl", "--root", root.to_str().unwrap(), "--yes"]);
+    assert!(said.contains("in 2 of them other hooks are") && said.contains("2 repositories got hooks"), "{said}");
+    let shown = json(&world, &["account", "show", "gl"]);
+    assert!(shown["repositories"].as_array().unwrap().iter().all(|one| one["reached"] == "shared-file"), "{shown}");
+    set_up();
+    let push = |name: &str, message: &str| {
+        let path = world.folder.join("clones").join(message.replace(' ', "-"));
+        success(world.command("git").args(["init", "--quiet", "--initial-branch=main"]).arg(&path));
+        let clone = Repository { world: &world, path };
+        clone.git(&["config", "core.sshCommand", &server.ssh(&world)]);
+        clone.git(&["remote", "add", "origin", &format!("ssh://{}@127.0.0.1:{}/{name}", server.user, server.port)]);
+        clone.commit(message);
+        clone.push(&["--force", "origin", "HEAD:main"])
+    };
+    let answer = push("testing", "ABC-1 begin");
+    assert!(
+        answer.contains("ABC-1  ") && answer.contains("ann came to") && answer.contains("refs/heads/main"),
+        "{answer}"
+    );
+    wait_for_link(&world, "ABC-1");
+    // One that gitolite makes has its links before anybody looks: nobody does now.
+    drop(daemon);
+    let conf = home.join(".gitolite/conf/gitolite.conf");
+    let text = fs::read_to_string(&conf).unwrap();
+    fs::write(&conf, format!("{text}\nrepo fresh\n    RW+ = @all\n")).unwrap();
+    success(world.command("gitolite").args(["compile"]).env("HOME", &home));
+    let answer = push("fresh", "ABC-2 begin");
+    assert!(answer.contains("jira: 1 commit kept for Jira") && answer.contains("ann came to"), "{answer}");
+    fs::write(&conf, text).unwrap();
+    fs::remove_dir_all(root.join("fresh.git")).unwrap();
+    let _daemon = world.daemon();
+    world.agent_says(&["account", "remove", "gl", "--forget", "--yes"]);
+    assert_same(&before[0], &tree(&home.join("local")));
+    assert_same(&before[1], &without_objects(&root.join("testing.git")));
+}
+
+#[test]
+fn b4_without_a_common_hook_ours_is_one_only_where_it_takes_nothing_away() {
+    let world = calm_world();
+    let Some(server) = gitolite(&world) else { return };
+    let home = world.folder.join("gl");
+    let rc = fs::read_to_string(home.join(".gitolite.rc")).unwrap();
+    fs::write(
+        home.join(".gitolite.rc"),
+        rc.replace("# LOCAL_CODE                =>  \"$ENV", "LOCAL_CODE                =>  \"$ENV"),
+    )
+    .unwrap();
+    let common = home.join("local/hooks/common");
+    fs::create_dir_all(&common).unwrap();
+    let root = home.join("repositories");
+    let own = root.join("testing.git/hooks/post-receive");
+    write_script(&own, "cat >/dev/null; echo its own >&2");
+    let _daemon = world.daemon();
+    let add = ["account", "add", "gl", "--root", root.to_str().unwrap(), "--yes"];
+    world.agent_says(&add);
+    assert_eq!(fs::read_dir(&common).unwrap().count(), 0, "it would take away what a repository has");
+    world.agent_says(&["account", "remove", "gl", "--forget", "--yes"]);
+    fs::remove_file(&own).unwrap();
+    world.agent_says(&add);
+    assert_eq!(fs::read_dir(&common).unwrap().count(), 2);
+    assert_eq!(fs::read_link(&own).unwrap(), common.join("post-receive"));
+    world.agent_says(&["account", "remove", "gl", "--forget", "--yes"]);
+    assert_eq!(fs::read_dir(&common).unwrap().count(), 0);
+    assert!(own.symlink_metadata().is_err());
+    drop(server);
 }
 
 /// The account is everybody's, and who came is known by their key alone.
