@@ -166,6 +166,8 @@ pub(crate) fn put(built: &Path, path: &Path) -> Result<(), Error> {
         }
         other => other.map_err(failed)?,
     }
+    // A copy of it finds it by the note; a later look writes that as well.
+    let _ = super::copy::note(path);
     let folder = path.parent().unwrap_or(path);
     // Some network file systems cannot sync a directory; there the rename is all there is.
     let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());

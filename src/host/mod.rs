@@ -17,6 +17,7 @@
 
 mod account;
 mod below;
+mod copy;
 pub(crate) mod create;
 mod dir;
 mod drop_in;
@@ -38,6 +39,7 @@ use crate::git;
 
 pub use account::Account;
 pub(crate) use below::{Below, below, is_made};
+pub(crate) use copy::{copied_from, is_original, part};
 use dir::{Dir, Entry};
 use drop_in::DropIn;
 pub(crate) use drop_in::FILE as DROP_IN;
@@ -338,6 +340,9 @@ pub(crate) fn uninstall_shared(hooks: &Path) -> Result<Vec<(PathBuf, Outcome)>, 
 /// What its refs are now is known from then on: only what moves later is news.
 pub(crate) fn cover(git_dir: &Path, agent: &Path, config: Option<&Path>) -> Result<(Installed, String), Error> {
     let installed = install(git_dir, agent)?;
+    if copied_from(&git::Repository::open(&installed.git_dir)?).is_some() {
+        part(&installed.git_dir)?;
+    }
     // The daemon and a person may be here at once, and only one of them can write the repository's config.
     let _lock = Dir::open(&installed.git_dir)?.lock()?;
     let repository = git::Repository::open(&installed.git_dir)?;
@@ -349,6 +354,7 @@ pub(crate) fn cover(git_dir: &Path, agent: &Path, config: Option<&Path>) -> Resu
         set_config(&repository, config)?;
     }
     let _ = git::Told::of(&repository).begin(&[]);
+    copy::note(&installed.git_dir)?;
     Ok((installed, id))
 }
 

@@ -11,6 +11,7 @@ mod begin;
 mod cases;
 mod clock;
 mod contract;
+mod copies;
 mod crash;
 mod direct;
 mod effects_contract;

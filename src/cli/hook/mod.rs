@@ -205,7 +205,11 @@ struct Hook {
 
 impl Hook {
     fn new(name: &str, chosen: Option<&Path>, environment: Environment, started: Instant) -> anyhow::Result<Hook> {
-        let repository = Repository::open(&git_dir(&environment)?)?;
+        let mut repository = Repository::open(&git_dir(&environment)?)?;
+        // Where it cannot be given an id of its own, the daemon says so.
+        if host::copied_from(&repository).is_some() && host::part(repository.common_dir()).is_ok() {
+            repository = Repository::open(repository.common_dir())?;
+        }
         // All worktrees of a clone are one repository.
         let git_dir = repository.common_dir().to_owned();
         let chosen = chosen.map(Path::to_owned).or_else(|| host::config_of(&repository));
