@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::entity::Home;
 use crate::event::{Event, Kind, Origin};
-use crate::git::{Oid, RefName, Repository, Told};
+use crate::git::{self, Oid, RefName, Repository, Told};
 use crate::host::{self, Account};
 use crate::people::People;
 use crate::queue::{self, Class, Owing, Planned, Queued};
@@ -225,6 +225,10 @@ fn known(shared: &Shared, queued: &Queued, handle: &Handle) -> Result<Vec<Oid>, 
 pub fn open(origin: &Origin) -> Result<Repository, String> {
     let path = origin.git_dir();
     let repository = Repository::open(path).map_err(|error| format!("the daemon cannot read it: {error}"))?;
+    if let Some(of_others) = git::of_others(repository.common_dir()) {
+        let text = of_others.display();
+        return Err(format!("it takes {text} from somebody who is not its owner, so the daemon does not read it"));
+    }
     match repository.id() == Some(&origin.id) {
         true => Ok(repository),
         false => Err(format!("another repository is at {} now", path.display())),

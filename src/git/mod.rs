@@ -9,6 +9,7 @@
 //! hooks, replacements or grafts have a say, and a reftable repository is read like any other. Refs are libgit2's, or,
 //! where it cannot read them yet, those of the `git` command. No other folder names either.
 
+mod borrowed;
 mod command;
 mod create;
 mod delta;
@@ -22,6 +23,7 @@ mod signed;
 mod told;
 mod updates;
 
+pub use borrowed::of_others;
 pub use create::{Author, New};
 pub use files::{Change, File, Files, Helper};
 pub use history::{Budget, Commit, Ident, Walk};

@@ -16,6 +16,7 @@ mod crash;
 mod direct;
 mod effects_contract;
 mod executor;
+mod foreign;
 mod gone;
 mod harness;
 mod hook;
