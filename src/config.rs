@@ -110,6 +110,8 @@ pub struct Environment {
     /// What hosts say about the pusher, from a fixed list of names.
     pub claims: Vec<(String, OsString)>,
     pub push_options: Vec<OsString>,
+    /// Whether a host only tries what a hook would say (`BB_IS_DRY_RUN`).
+    pub dry_run: bool,
 }
 
 /// How a repository is linked. Whoever has to know asks [`Config::link_of`], so that hooks, daemon and words agree.
@@ -421,6 +423,7 @@ impl Environment {
             push_options: (0..options.min(MOST_PUSH_OPTIONS))
                 .filter_map(|n| std::env::var_os(format!("GIT_PUSH_OPTION_{n}")))
                 .collect(),
+            dry_run: std::env::var_os("BB_IS_DRY_RUN").is_some_and(|value| value == "true"),
             home,
         }
     }

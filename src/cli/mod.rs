@@ -27,6 +27,7 @@ mod queue;
 mod relink;
 mod repo;
 mod sandbox;
+mod scan;
 mod show;
 mod status;
 mod sync;
@@ -113,6 +114,8 @@ enum Word {
     /// Tell Jira the history of repositories, and see how far that is
     #[command(subcommand)]
     Sync(sync::Word),
+    /// Find what moved unseen in repositories that are yours and that the daemon may not read, and tell of it
+    Scan(scan::Arguments),
     /// Find what would stop an event on this machine or a command in Jira, and say the cure
     Doctor(doctor::Arguments),
     /// Run, start, stop and reload the daemon
@@ -198,6 +201,7 @@ pub fn main() -> ExitCode {
         Word::Queue(word) => queue::run(word, &context),
         Word::Effects(word) => effects::run(word, &context),
         Word::Sync(word) => sync::run(word, &context),
+        Word::Scan(word) => scan::run(&word, &context),
         Word::Doctor(word) => doctor::run(&word, &context),
         Word::Sandbox(word) => sandbox::run(word),
         Word::Completions { shell } => completions(shell),

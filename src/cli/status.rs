@@ -38,8 +38,13 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<ExitCode> 
             account.name,
             account.root.display()
         ));
-        let state = status.running.accounts.get(&account.name).filter(|state| state.uncovered > 0);
-        if let Some(state) = state {
+        let state = status.running.accounts.get(&account.name);
+        for copy in state.into_iter().flat_map(|state| &state.copies) {
+            let copy = Untrusted::text(copy);
+            let cure = format!("`agent account cover {}` by its owner gives it its own", account.name);
+            show::line(paint.warn(format_args!("  {copy}; {cure}")));
+        }
+        if let Some(state) = state.filter(|state| state.uncovered > 0) {
             let because = state.because.first().map(String::as_str).unwrap_or_default();
             show::line(paint.warn(format_args!(
                 "  {} without hooks, which the daemon cannot put in: {}; `agent account cover {}` by their owner does",

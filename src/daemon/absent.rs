@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::event::Origin;
 use crate::git::Repository;
 use crate::queue::{self, RepositoryRow};
-use crate::{clock, entity};
+use crate::{clock, entity, host};
 
 use super::{Applied, Shared};
 
@@ -105,19 +105,26 @@ fn has_something(folder: &Path) -> bool {
     fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
 }
 
-/// Finds the repository with this id below a folder.
+/// Finds the repository with this id below a folder; of several, the one that is no copy.
 fn find(root: &Path, id: &str) -> Option<PathBuf> {
     let mut waiting = vec![(root.to_owned(), 0)];
     let mut folders = 0;
+    let mut copy = None;
     while let Some((folder, depth)) = waiting.pop() {
         folders += 1;
         if folders > FOLDERS {
             tracing::warn!("{} has too many folders to look for repository {id}", root.display());
-            return None;
+            return copy;
         }
         if folder.join("objects").is_dir() && fs::symlink_metadata(folder.join("HEAD")).is_ok() {
             match Repository::open(&folder) {
-                Ok(found) if found.id() == Some(id) => return Some(folder),
+                Ok(found) if found.id() == Some(id) && host::is_original(&folder) != Some(false) => {
+                    return Some(folder);
+                }
+                Ok(found) if found.id() == Some(id) => {
+                    copy.get_or_insert(folder);
+                    continue;
+                }
                 _ => continue,
             }
         }
@@ -126,5 +133,5 @@ fn find(root: &Path, id: &str) -> Option<PathBuf> {
             entries.into_iter().flatten().flatten().filter(|entry| entry.file_type().is_ok_and(|it| it.is_dir()));
         waiting.extend(folders.map(|entry| (entry.path(), depth + 1)));
     }
-    None
+    copy
 }

@@ -53,8 +53,11 @@ struct Looked {
 
 /// Repositories that we have heard of.
 struct Known {
-    ids: BTreeSet<String>,
+    /// Where each was when we heard of it last, by its id.
+    places: BTreeMap<String, PathBuf>,
     git_dirs: BTreeSet<PathBuf>,
+    /// Copies that bear the id of another, and what there is to say of each.
+    copies: BTreeMap<PathBuf, String>,
 }
 
 pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
@@ -81,10 +84,15 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
         // What appeared in a folder before it was watched is seen by looking once more.
         let again = watch.set(looked.folders);
         refused = looked.refused;
+        // What comes back to a place after it was gone may be another.
+        let there: BTreeSet<&PathBuf> = looked.covered.iter().collect();
+        known.copies.retain(|git_dir, _| there.contains(git_dir));
+        known.git_dirs.retain(|git_dir| there.contains(git_dir));
         shared.note(|running| running.accounts = looked.states);
         for git_dir in looked.covered {
             known.meet(&shared, git_dir).await?;
         }
+        known.tell(&shared);
         let pause = match (again, looked.making) {
             (true, _) => REST,
             (false, true) => making,
@@ -109,9 +117,13 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
 
 impl Known {
     fn of(rows: Vec<RepositoryRow>) -> Known {
-        let (ids, git_dirs) =
-            rows.into_iter().map(|row| (row.id, PathBuf::from(OsString::from_vec(row.git_dir)))).unzip();
-        Known { ids, git_dirs }
+        let mut known = Known { places: BTreeMap::new(), git_dirs: BTreeSet::new(), copies: BTreeMap::new() };
+        for row in rows {
+            let git_dir = PathBuf::from(OsString::from_vec(row.git_dir));
+            known.git_dirs.insert(git_dir.clone());
+            known.places.insert(row.id, git_dir);
+        }
+        known
     }
 
     /// Meets a repository that we have not heard of; of one that moved we have, under its id.
@@ -120,11 +132,82 @@ impl Known {
             return Ok(());
         }
         let path = git_dir.clone();
-        let id = tokio::task::spawn_blocking(move || Repository::open(&path).ok()?.id().map(str::to_owned)).await?;
-        let Some(id) = id.filter(|id| self.ids.insert(id.clone())) else { return Ok(()) };
+        let id = tokio::task::spawn_blocking(move || id_at(&path)).await?;
+        let Some(id) = id else { return Ok(()) };
+        let (id, git_dir) = match self.places.contains_key(&id) {
+            false => {
+                self.copies.remove(&git_dir);
+                (id, git_dir)
+            }
+            true => match self.part(shared, id, git_dir).await? {
+                Some(parted) => parted,
+                None => return Ok(()),
+            },
+        };
+        self.places.insert(id.clone(), git_dir.clone());
         let row = RepositoryRow { id, git_dir: git_dir.into_os_string().into_vec(), ..RepositoryRow::default() };
         upkeep::compare(shared, row).await
     }
+
+    /// Looks at a repository whose id we know from another place: where that still has it, one of the two is a copy. Gives
+    /// the copy and the id it got.
+    ///
+    /// The one for which the id was given keeps it, else the one that we have known.
+    async fn part(
+        &mut self,
+        shared: &Arc<Shared>,
+        id: String,
+        git_dir: PathBuf,
+    ) -> anyhow::Result<Option<(String, PathBuf)>> {
+        let rows = shared.queue.repositories().await?;
+        let row = rows.into_iter().find(|row| row.id == id).map(|row| PathBuf::from(OsString::from_vec(row.git_dir)));
+        let places: Vec<PathBuf> = self.places.insert(id.clone(), git_dir.clone()).into_iter().chain(row).collect();
+        let (here, wanted) = (git_dir.clone(), id.clone());
+        let parted = tokio::task::spawn_blocking(move || {
+            let has_it = |other: &PathBuf| *other != here && id_at(other).as_ref() == Some(&wanted);
+            let there = places.into_iter().find(has_it)?;
+            let originals = [&there, &here].map(|path| host::is_original(path));
+            let (copy, kept) = if originals == [Some(false), Some(true)] { (there, here) } else { (here, there) };
+            Some((host::part(&copy), copy, kept))
+        });
+        Ok(match parted.await? {
+            None => None,
+            Some((Ok(new), copy, kept)) => {
+                tracing::info!("{} is a copy of {} and has an id of its own now", copy.display(), kept.display());
+                self.places.insert(id.clone(), kept.clone());
+                shared.queue.moved_to(id, kept.into_os_string().into_vec()).await?;
+                self.copies.remove(&copy);
+                Some((new, copy))
+            }
+            Some((Err(error), copy, kept)) => {
+                self.places.insert(id, kept.clone());
+                let because = format!("{} is a copy of {} and bears its id", copy.display(), kept.display());
+                if self.copies.insert(copy, because.clone()).is_none() {
+                    tracing::warn!("{because}, which cannot be changed: {}", host::reason(&error));
+                }
+                // Its owner may do it: the next look sees.
+                self.git_dirs.remove(&git_dir);
+                None
+            }
+        })
+    }
+
+    /// Says which copies there are.
+    fn tell(&self, shared: &Shared) {
+        let applied = shared.applied();
+        shared.note(|running| {
+            for (git_dir, because) in &self.copies {
+                let account = applied.config.account_of(git_dir);
+                if let Some(state) = account.and_then(|account| running.accounts.get_mut(&account.name)) {
+                    state.copies.push(because.clone());
+                }
+            }
+        });
+    }
+}
+
+fn id_at(git_dir: &Path) -> Option<String> {
+    Repository::open(git_dir).ok()?.id().map(str::to_owned)
 }
 
 impl Watch {

@@ -1,15 +1,17 @@
 //! From stored events to the outbox: a few repositories at a time, one event a repository.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
+use crate::entity::Home;
 use crate::event::{Event, Kind, Origin};
-use crate::git::{Oid, RefName, Repository, Told};
-use crate::host::{Account, NOWHERE};
+use crate::git::{self, Oid, RefName, Repository, Told};
+use crate::host::{self, Account, NOWHERE};
 use crate::people::People;
 use crate::queue::{self, Class, Corrections, Owing, Planned, Queued};
 use crate::send::Executor;
@@ -196,7 +198,10 @@ fn owe_all(shared: &Shared, queued: &Queued, reading: &Reading, site: &str) -> D
     Ok(match (digest, repository) {
         // Orders that wait for the repository to be readable are not given up with the event.
         (Ok(digest), Err(_)) if digest.waits.is_some() => Ok(digest),
-        (Ok(digest), Err(trouble)) if digest.trouble.is_some() || event.kind == Kind::Found => Err(trouble),
+        // What only the daemon can read is tried again; what somebody else found brings all of it.
+        (Ok(digest), Err(trouble)) if digest.trouble.is_some() || (event.kind == Kind::Found && event.rest) => {
+            Err(trouble)
+        }
         (Ok(digest), _) => Ok(digest),
         (Err(error), _) => Err(error.to_string()),
     })
@@ -246,6 +251,10 @@ fn known(shared: &Shared, queued: &Queued, handle: &Handle) -> Result<Vec<Oid>, 
 pub fn open(applied: &Applied, origin: &Origin) -> Result<Repository, String> {
     let path = origin.git_dir();
     let repository = Repository::open(path).map_err(|error| format!("the daemon cannot read it: {error}"))?;
+    if let Some(of_others) = git::of_others(repository.common_dir()) {
+        let text = of_others.display();
+        return Err(format!("it takes {text} from somebody who is not its owner, so the daemon does not read it"));
+    }
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let repository = repository.hiding(applied.config.account_of(&real).and_then(Account::hidden));
     match repository.id() == Some(&origin.id) {
@@ -264,7 +273,7 @@ fn reading(
     let Linked { git_dir, account, site, .. } = linked;
     Reading {
         links: linked.links(corrections),
-        home: account.home(git_dir, &site.url),
+        home: home(account, git_dir, &site.url, &queued.event),
         branch_links_commits: applied.config.parse.branch_links_commits,
         orders: match site.executor() {
             Executor::Off => None,
@@ -280,6 +289,16 @@ fn reading(
             .map(|orders| Orders { by_jira: true, ..first_sight(orders, queued) }),
             Executor::Agent => orders(shared, queued, &site.name, &account.smart, &applied.people),
         },
+    }
+}
+
+/// What links are made of; where the daemon cannot read what its host calls a repository, the event itself says.
+fn home(account: &Account, git_dir: &Path, site_url: &str, event: &Event) -> Home {
+    let home = account.home(git_dir, site_url);
+    let said = event.claims.iter().find(|claim| claim.name == "GL_PROJECT_PATH");
+    match said.and_then(|claim| host::name_said(git_dir, std::str::from_utf8(&claim.value).ok()?)) {
+        Some(name) => Home { name: name.to_owned(), ..home },
+        None => home,
     }
 }
 

@@ -9,6 +9,7 @@
 //! hooks, replacements or grafts have a say, and a reftable repository is read like any other. Refs are libgit2's, or,
 //! where it cannot read them yet, those of the `git` command. No other folder names either.
 
+mod borrowed;
 mod command;
 mod create;
 mod delta;
@@ -17,13 +18,16 @@ mod history;
 mod lines;
 mod packs;
 mod recent;
+mod scanned;
 mod signed;
 mod told;
 mod updates;
 
+pub use borrowed::of_others;
 pub use create::{Author, New};
 pub use files::{Change, File, Files, Helper};
 pub use history::{Budget, Commit, Ident, Walk};
+pub use scanned::Scanned;
 pub use signed::Signed;
 pub use told::{Known, Told};
 pub use updates::{RefName, Update, concerns_us, updates};

@@ -310,7 +310,7 @@ fn hash(name: &RefName) -> u64 {
 }
 
 /// Gives a file to whom the repository belongs: an install by root must not lock out the account that pushes.
-fn belong(path: &Path, model: &fs::Metadata, mode: u32) -> io::Result<()> {
+pub(super) fn belong(path: &Path, model: &fs::Metadata, mode: u32) -> io::Result<()> {
     // Only root may give files away; for everyone else the file is in the right hands as it is, or nearly.
     let _ = chown(path, Some(model.uid()), Some(model.gid()));
     fs::set_permissions(path, Permissions::from_mode(mode))

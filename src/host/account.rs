@@ -171,7 +171,12 @@ impl Account {
     }
 
     /// What a repository is called: its path below the root, without `.git`.
+    ///
+    /// Where its host gave it a place that does not say what it is called, it is what the host last called it.
     pub fn repository_name(&self, git_dir: &Path) -> String {
+        if let Some(name) = super::name_at_host(git_dir) {
+            return name;
+        }
         let below = git_dir.strip_prefix(&self.root).unwrap_or(git_dir);
         let own = if below.as_os_str().is_empty() { Path::new(git_dir.file_name().unwrap_or_default()) } else { below };
         let text = own.to_string_lossy();

@@ -168,6 +168,8 @@ pub(crate) fn put(built: &Path, path: &Path) -> Result<(), Error> {
         }
         other => other.map_err(failed)?,
     }
+    // A copy of it finds it by the note; a later look writes that as well.
+    let _ = super::copy::note(path);
     let folder = path.parent().unwrap_or(path);
     // Some network file systems cannot sync a directory; there the rename is all there is.
     let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());
@@ -222,15 +224,9 @@ fn build(path: &Path, wanted: &Wanted) -> Result<String, Error> {
     if let Some((title, author)) = &wanted.readme {
         new.begin(wanted.branch, "README.md", &format!("# {title}\n"), "Begin with a README", author)?;
     }
-    super::install(path, wanted.agent)?;
-    let repository = Repository::open(path)?;
-    let _ = repository.mend_head();
-    let id = super::give_id(&repository)?;
-    if let Some(config) = wanted.config {
-        super::set_config(&repository, config)?;
-    }
+    let _ = Repository::open(path)?.mend_head();
     // What is in it from its beginning is history, and orders nothing.
-    git::Told::of(&repository.hiding(wanted.hidden.clone())).begin(&[])?;
+    let (_, id) = super::cover(path, wanted.agent, wanted.config, wanted.hidden.clone())?;
     Ok(id)
 }
 

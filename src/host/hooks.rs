@@ -14,6 +14,8 @@ pub(super) struct Hooks {
     /// Relative to the git directory.
     dir: String,
     manifest: Option<Manifest>,
+    /// Its hooks are called by links from elsewhere.
+    linked: bool,
     _lock: Lock,
 }
 
@@ -28,8 +30,9 @@ pub(super) struct Plan {
 }
 
 const BEFORE: &str = "before";
-/// What the hooks keep beside our manifest: tips handed over, a push under way, a mark that one was not told.
-const KEPT_BY_HOOKS: [&str; 4] = ["told", "pushing", "dirty", "config"];
+/// What the hooks keep beside our manifest: tips handed over, a push under way, a mark that one was not told, and
+/// more.
+const KEPT_BY_HOOKS: [&str; 7] = ["told", "pushing", "dirty", "config", "name", "scanned", "place"];
 /// What git may leave of an entry it has taken out: it ends a line that had no end, and it keeps the heading of an
 /// empty section that stands below a comment.
 const LEFT_BY_GIT: [&[u8]; 4] = [b"", b"\n", b"[agent]\n", b"\n[agent]\n"];
@@ -42,7 +45,12 @@ impl Hooks {
         let manifest = Manifest::load(&common)?;
         let put = manifest.as_ref().map(|manifest| manifest.hooks_dir.clone());
         let dir = dir.or(put).unwrap_or_else(|| "hooks".into());
-        Ok(Self { common, dir, manifest, _lock: lock })
+        Ok(Self { common, dir, manifest, linked: false, _lock: lock })
+    }
+
+    /// The same for a folder whose hooks are called by links from elsewhere.
+    pub(super) fn lock_linked(common: Dir, dir: String) -> Result<Self, Error> {
+        Ok(Self { linked: true, ..Self::lock(common, Some(dir))? })
     }
 
     pub(super) fn path(&self) -> PathBuf {
@@ -110,7 +118,10 @@ impl Hooks {
             (_, entry) => (self.kept(name, entry.as_ref())?, false),
         };
         let steps = Path::new(&self.dir).components().count();
-        let way = |_: &Before| format!("{}{FOLDER}/{BEFORE}/{name}", "../".repeat(steps));
+        let way = |_: &Before| match self.linked {
+            true => format!("{}/{FOLDER}/{BEFORE}/{name}", self.common.path().display()),
+            false => format!("{}{FOLDER}/{BEFORE}/{name}", "../".repeat(steps)),
+        };
         let stand = Stand::choose(Shim { hook: name, agent: agent.into(), before: before.as_ref().map(way) });
         let state = match &entry {
             Some(entry) if stand.is(entry) => HookChange::AlreadyThere,
@@ -118,6 +129,17 @@ impl Hooks {
             _ => HookChange::Put,
         };
         Ok(Plan { name, stand, state, before, keep })
+    }
+
+    /// Plans a link to a hook of ours that stands for all repositories.
+    pub(super) fn plan_link(&self, name: &'static str, target: &Path) -> Result<Plan, Error> {
+        let stand = Stand::Link(target.into());
+        let entry = self.hooks_dir()?.map(|dir| dir.entry(name)).transpose()?.flatten();
+        let state = match &entry {
+            Some(entry) if stand.is(entry) => HookChange::AlreadyThere,
+            _ => HookChange::Put,
+        };
+        Ok(Plan { name, stand, state, before: None, keep: false })
     }
 
     /// Refuses to keep a second hook under one name, and to stand in front of a hook that will run ours again.
@@ -165,7 +187,7 @@ impl Hooks {
     /// Writes the manifest, then puts the hooks in.
     pub(super) fn carry_out(&self, plans: &[Plan], git: &Git) -> Result<(), Error> {
         let folder = self.common.make(FOLDER)?;
-        let missing = self.hooks_dir()?.is_none();
+        let missing = self.hooks_dir()?.is_none() && !plans.is_empty();
         let mut manifest = match &self.manifest {
             Some(manifest) => manifest.clone(),
             None => Manifest::new(self.dir.clone(), missing, self.hash_of_config(git)?),
@@ -175,6 +197,9 @@ impl Hooks {
         }
         if self.manifest.as_ref() != Some(&manifest) {
             manifest.save(&folder)?;
+        }
+        if plans.is_empty() {
+            return Ok(());
         }
         let hooks_dir = self.make_hooks_dir()?;
         for plan in plans {
@@ -346,6 +371,10 @@ impl Hooks {
 }
 
 impl Plan {
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
     pub(super) fn report(&self) -> HookReport {
         HookReport { name: self.name, chained: self.before.is_some(), state: self.state }
     }
@@ -362,7 +391,7 @@ impl Plan {
 }
 
 /// Refuses a directory in which a stranger could put a hook of their own in the place of ours.
-fn check_writers(dir: &Dir, shared: u32) -> Result<(), Error> {
+pub(super) fn check_writers(dir: &Dir, shared: u32) -> Result<(), Error> {
     let stat = dir.stat()?;
     let mut writers = stat.st_mode & 0o022 & !shared;
     // Many systems give each user a group of the same number and a umask of 002.

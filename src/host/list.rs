@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::place::Git;
-use super::{Error, HookState, Place, inspect, inspect_at, open};
+use super::place::{Git, HooksDir};
+use super::{Error, HookState, Kind, Place, inspect, inspect_at, open};
 use crate::git::Repository;
 
 /// Tells how the hooks of many repositories stand: git is asked once, and then about those only that are special.
@@ -25,6 +25,10 @@ impl Inspector {
             return inspect(common.path());
         }
         let place = if repository.is_clone() { Place::Clone } else { Place::Server };
-        inspect_at(&common, place, common.path().join("hooks"))
+        let usual = HooksDir { path: common.path().join("hooks"), scope: None };
+        match Kind::of(common.path(), &usual) {
+            Kind::Plain => inspect_at(&common, place.hooks(), usual.path),
+            _ => inspect(common.path()),
+        }
     }
 }

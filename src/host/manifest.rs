@@ -97,6 +97,11 @@ impl Manifest {
         }
     }
 
+    /// Whether all that was put there are links to hooks in a folder for many repositories.
+    pub(super) fn has_only_links_into(&self, folder: &Path) -> bool {
+        self.hooks.iter().all(|(name, hook)| hook.ours.contains(&sha256_of_link(&folder.join(name))))
+    }
+
     pub(super) fn save(&self, folder: &Dir) -> Result<(), Error> {
         let mut bytes = serde_json::to_vec_pretty(self).expect("every key of the manifest is a string");
         bytes.push(b'\n');

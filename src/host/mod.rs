@@ -17,9 +17,11 @@
 
 mod account;
 mod below;
+mod copy;
 pub(crate) mod create;
 mod dir;
 mod drop_in;
+mod gitolite;
 mod hooks;
 mod kind;
 pub(crate) mod list;
@@ -37,7 +39,9 @@ use crate::git;
 
 pub use account::{Account, NOWHERE, Route};
 pub(crate) use below::{Below, below, is_made};
+pub(crate) use copy::{copied_from, is_original, part};
 use dir::{Dir, Entry};
+use drop_in::DropIn;
 pub(crate) use drop_in::FILE as DROP_IN;
 use hooks::{Hooks, Plan};
 pub(crate) use kind::{Kind, is_companion};
@@ -52,6 +56,18 @@ pub(crate) enum Place {
     Server,
     /// A repository with a work tree that somebody commits in.
     Clone,
+}
+
+/// Where hooks of ours are run from.
+#[derive(Debug)]
+enum Way {
+    /// Files in the repository's own folder of hooks.
+    Files,
+    DropIn(DropIn),
+    /// Files in the folder of hooks of a host that has one for all and gives them arguments of its own.
+    Site(PathBuf),
+    /// Files in a folder of hooks to which each repository has links.
+    Common(PathBuf),
 }
 
 /// What [`install`] did.
@@ -187,6 +203,8 @@ pub(crate) enum Error {
     Moved { installed: PathBuf, now: PathBuf },
     #[error("{0}")]
     NotByFile(&'static str),
+    #[error("{path}: {because}")]
+    Host { path: PathBuf, because: String },
     #[error("{0} is in the way")]
     Obstacle(PathBuf),
     #[error("the agent's path must be absolute and of one line: {0:?}")]
@@ -213,7 +231,7 @@ impl Place {
     pub(crate) fn hooks(self) -> &'static [&'static str] {
         match self {
             Self::Server => &ALL[..2],
-            Self::Clone => &ALL[2..],
+            Self::Clone => &ALL[2..5],
         }
     }
 }
@@ -248,6 +266,30 @@ pub(crate) fn set_config(repository: &git::Repository, path: &Path) -> Result<()
     std::fs::write(&file, text).map_err(|source| Error::Io { path: file, source })
 }
 
+/// What its host last called a repository whose place does not say.
+pub(crate) fn name_at_host(git_dir: &Path) -> Option<String> {
+    let name = kind::is_hashed(git_dir).then(|| std::fs::read_to_string(git_dir.join(FOLDER).join("name")).ok())??;
+    Some(name.trim_end().to_owned()).filter(|name| is_name(name))
+}
+
+/// What its host says a repository is called, where its place does not.
+pub(crate) fn name_said<'a>(git_dir: &Path, name: &'a str) -> Option<&'a str> {
+    Some(name).filter(|name| kind::is_hashed(git_dir) && is_name(name))
+}
+
+/// Keeps what its host says a repository is called, where its place does not.
+pub(crate) fn note_name(git_dir: &Path, name: &str) {
+    if let Some(name) = name_said(git_dir, name).filter(|name| name_at_host(git_dir).as_deref() != Some(*name)) {
+        // Lost, it is only shown by its place until the next push.
+        let _ = std::fs::write(git_dir.join(FOLDER).join("name"), format!("{name}\n"));
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let plain = !name.is_empty() && name.len() <= 255 && !name.contains(|c: char| c.is_control());
+    plain && name.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+}
+
 /// Puts our hooks into a repository; doing it twice changes nothing.
 ///
 /// Comes before the repository gets its `agent.repoid`, so that [`uninstall`] can give back the config as it was.
@@ -258,8 +300,9 @@ pub(crate) fn install(git_dir: &Path, agent: &Path) -> Result<Installed, Error> 
 /// Tells what [`install`] would do or what speaks against it, and changes nothing.
 pub(crate) fn plan(git_dir: &Path, agent: &Path) -> Result<Vec<HookReport>, Error> {
     let planned = planned(&Git::default(), git_dir, agent)?;
-    let dir = planned.drop_in.unwrap_or_else(|| planned.hooks.path());
-    for dir in [git_dir.to_owned(), dir].into_iter().filter(|dir| dir.exists()) {
+    // What is missing is to be made in what is above it.
+    let there = planned.hooks_dir.ancestors().find(|dir| dir.exists()).map(Path::to_owned);
+    for dir in [Some(git_dir.to_owned()), there].into_iter().flatten() {
         rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK)
             .map_err(|error| Error::Io { path: dir, source: error.into() })?;
     }
@@ -276,12 +319,20 @@ pub(crate) fn kind(git_dir: &Path) -> Result<Kind, Error> {
 pub(crate) fn shared_hooks(git_dir: &Path) -> Result<Option<PathBuf>, Error> {
     let git = Git::default();
     let hooks_dir = git.hooks_dir(git_dir, git.place(git_dir)?)?;
-    Ok((Kind::of(git_dir, &hooks_dir) == Kind::Forgejo).then_some(hooks_dir.path))
+    match Kind::of(git_dir, &hooks_dir).way(&git, git_dir, &hooks_dir) {
+        Ok(Way::DropIn(DropIn { dir, shared: true, .. }) | Way::Site(dir) | Way::Common(dir)) => Ok(Some(dir)),
+        Ok(_) | Err(Error::NotByFile(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-/// Takes our file out of a folder of hooks that served many repositories.
+/// Takes our files out of a folder of hooks that served many repositories.
 pub(crate) fn uninstall_shared(hooks: &Path) -> Result<Vec<(PathBuf, Outcome)>, Error> {
-    drop_in::take_out(hooks)
+    // Only a host's site keeps a manifest beside its folder of hooks.
+    match Manifest::path(parent(hooks)).exists() {
+        true => Hooks::lock(Dir::open(parent(hooks))?, None)?.take_out(),
+        false => drop_in::take_out(hooks),
+    }
 }
 
 /// Puts our hooks into a repository and gives it an id; with `config`, its hooks use that configuration.
@@ -295,6 +346,9 @@ pub(crate) fn cover(
     hidden: Option<git::Hidden>,
 ) -> Result<(Installed, String), Error> {
     let installed = install(git_dir, agent)?;
+    if copied_from(&git::Repository::open(&installed.git_dir)?).is_some() {
+        part(&installed.git_dir)?;
+    }
     // The daemon and a person may be here at once, and only one of them can write the repository's config.
     let _lock = Dir::open(&installed.git_dir)?.lock()?;
     let repository = git::Repository::open(&installed.git_dir)?;
@@ -306,6 +360,7 @@ pub(crate) fn cover(
         set_config(&repository, config)?;
     }
     let _ = git::Told::of(&repository.hiding(hidden)).begin(&[]);
+    copy::note(&installed.git_dir)?;
     Ok((installed, id))
 }
 
@@ -324,27 +379,39 @@ pub(crate) fn inspect(git_dir: &Path) -> Result<Vec<HookState>, Error> {
     inspect_with(&Git::default(), git_dir)
 }
 
-const ALL: [&str; 5] = ["pre-receive", "post-receive", "commit-msg", "pre-push", "reference-transaction"];
+const ALL: [&str; 6] =
+    ["pre-receive", "post-receive", "commit-msg", "pre-push", "reference-transaction", SITE_HOOKS[0]];
+/// The hooks that are ours in the site of a host, which is Gerrit.
+const SITE_HOOKS: [&str; 1] = ["ref-updated"];
 
 fn install_with(git: &Git, git_dir: &Path, agent: &Path) -> Result<Installed, Error> {
     let planned = planned(git, git_dir, agent)?;
-    planned.hooks.carry_out(&planned.plans, git)?;
-    if let Some(dir) = &planned.drop_in {
-        drop_in::put(dir, agent)?;
+    // First what links lead to, then the links.
+    match &planned.elsewhere {
+        None => {}
+        Some(Elsewhere::DropIn(drop_in, bits)) => drop_in.put(agent, *bits)?,
+        Some(Elsewhere::Site(hooks, plans)) => hooks.carry_out(plans, git)?,
     }
-    let hooks_dir = planned.drop_in.clone().unwrap_or_else(|| planned.hooks.path());
+    planned.hooks.carry_out(&planned.plans, git)?;
     let git_dir = planned.hooks.git_dir().into();
-    Ok(Installed { git_dir, hooks_dir, place: planned.place, hooks: planned.reports })
+    Ok(Installed { git_dir, hooks_dir: planned.hooks_dir, place: planned.place, hooks: planned.reports })
 }
 
-/// What is to be done in a repository.
+/// What is to be done for a repository.
 struct Planned {
     hooks: Hooks,
     place: Place,
     plans: Vec<Plan>,
-    /// The folder of hooks that the host runs whole, where ours goes into that.
-    drop_in: Option<PathBuf>,
+    /// What is to be done where the host takes its hooks from.
+    elsewhere: Option<Elsewhere>,
+    hooks_dir: PathBuf,
     reports: Vec<HookReport>,
+}
+
+enum Elsewhere {
+    /// With the rights that others may have on folders in the repository.
+    DropIn(DropIn, u32),
+    Site(Hooks, Vec<Plan>),
 }
 
 fn planned(git: &Git, git_dir: &Path, agent: &Path) -> Result<Planned, Error> {
@@ -353,32 +420,60 @@ fn planned(git: &Git, git_dir: &Path, agent: &Path) -> Result<Planned, Error> {
     let git_dir = common.path().to_owned();
     let place = git.place(&git_dir)?;
     let hooks_dir = git.hooks_dir(&git_dir, place)?;
-    let drop_in = drop_in_of(&common, &hooks_dir)?;
-    let dir = match &drop_in {
-        Some(_) => "hooks".to_owned(),
-        None => inside(&git_dir, hooks_dir)?,
+    let way = way(git, &common, &hooks_dir)?;
+    let dir = match &way {
+        Way::Files => inside(&git_dir, hooks_dir)?,
+        _ => "hooks".to_owned(),
     };
     let hooks = Hooks::lock(common, Some(dir))?;
-    hooks.check_place(git.shared_bits(&git_dir)?)?;
-    if let Some(dir) = &drop_in {
-        let reports = drop_in::plan(dir, agent)?;
-        return Ok(Planned { hooks, place, plans: Vec::new(), drop_in, reports });
+    let bits = git.shared_bits(&git_dir)?;
+    hooks.check_place(bits)?;
+    let reports = |plans: &[Plan]| plans.iter().map(Plan::report).collect();
+    let planned =
+        Planned { hooks_dir: hooks.path(), hooks, place, plans: Vec::new(), elsewhere: None, reports: Vec::new() };
+    match way {
+        Way::Files => {
+            let hooks = &planned.hooks;
+            let plans = place.hooks().iter().map(|name| hooks.plan(name, agent)).collect::<Result<Vec<_>, _>>()?;
+            Ok(Planned { reports: reports(&plans), plans, ..planned })
+        }
+        Way::DropIn(drop_in) => {
+            let reports = drop_in.plan(agent, bits)?;
+            let hooks_dir = drop_in.dir.clone();
+            Ok(Planned { reports, hooks_dir, elsewhere: Some(Elsewhere::DropIn(drop_in, bits)), ..planned })
+        }
+        Way::Common(folder) => {
+            let all = Hooks::lock_linked(Dir::open(parent(&folder))?, "common".to_owned())?;
+            all.check_place(0)?;
+            let plans = place.hooks().iter().map(|name| all.plan(name, agent)).collect::<Result<Vec<_>, _>>()?;
+            let reports = reports(&plans);
+            // Where another common hook was, its links are gitolite's.
+            let new = plans.iter().filter(|plan| !plan.report().chained).map(Plan::name);
+            let links = new.map(|name| planned.hooks.plan_link(name, &folder.join(name)));
+            let links = links.collect::<Result<Vec<_>, _>>()?;
+            let elsewhere = Some(Elsewhere::Site(all, plans));
+            Ok(Planned { reports, plans: links, hooks_dir: folder, elsewhere, ..planned })
+        }
+        Way::Site(folder) => {
+            let name = folder.file_name().and_then(OsStr::to_str).ok_or_else(|| Error::Obstacle(folder.clone()))?;
+            let site = Hooks::lock(Dir::open(parent(&folder))?, Some(name.to_owned()))?;
+            site.check_place(0)?;
+            let plans = SITE_HOOKS.iter().map(|name| site.plan(name, agent)).collect::<Result<Vec<_>, _>>()?;
+            let reports = reports(&plans);
+            Ok(Planned { reports, hooks_dir: folder, elsewhere: Some(Elsewhere::Site(site, plans)), ..planned })
+        }
     }
-    let plans = place.hooks().iter().map(|name| hooks.plan(name, agent)).collect::<Result<Vec<_>, _>>()?;
-    let reports = plans.iter().map(Plan::report).collect();
-    Ok(Planned { hooks, place, plans, drop_in, reports })
 }
 
-/// The folder of hooks of a host that runs whole folders; a repository that has shims of ours keeps those.
-fn drop_in_of(common: &Dir, hooks_dir: &place::HooksDir) -> Result<Option<PathBuf>, Error> {
-    let shims = Manifest::load(common)?.is_some_and(|manifest| !manifest.hooks.is_empty());
-    let kind = Kind::of(common.path(), hooks_dir);
-    match (kind, kind.needs()) {
-        _ if shims => Ok(None),
-        (_, Some(needs)) => Err(Error::NotByFile(needs)),
-        (Kind::Gitea, None) => Ok(Some(common.path().join("hooks"))),
-        (Kind::Forgejo, None) => Ok(hooks_dir.path.canonicalize().ok()),
-        _ => Ok(None),
+/// Where hooks of ours go for a repository; one that has shims of ours keeps those.
+fn way(git: &Git, common: &Dir, hooks_dir: &place::HooksDir) -> Result<Way, Error> {
+    let way = || Kind::of(common.path(), hooks_dir).way(git, common.path(), hooks_dir);
+    match Manifest::load(common)?.filter(|manifest| !manifest.hooks.is_empty()) {
+        None => way(),
+        Some(manifest) => Ok(match way() {
+            Ok(Way::Common(folder)) if manifest.has_only_links_into(&folder) => Way::Common(folder),
+            _ => Way::Files,
+        }),
     }
 }
 
@@ -390,9 +485,10 @@ fn uninstall_with(git: &Git, git_dir: &Path, forget: bool) -> Result<Uninstalled
     // What serves other repositories as well goes with the account, and not with one of them.
     if let Ok(place) = git.place(hooks.git_dir())
         && let Ok(hooks_dir) = git.hooks_dir(hooks.git_dir(), place)
-        && Kind::of(hooks.git_dir(), &hooks_dir) == Kind::Gitea
+        && let Ok(Way::DropIn(DropIn { dir, shared: false, .. })) =
+            Kind::of(hooks.git_dir(), &hooks_dir).way(git, hooks.git_dir(), &hooks_dir)
     {
-        outcomes = drop_in::take_out(&hooks.git_dir().join("hooks"))?;
+        outcomes = drop_in::take_out(&dir)?;
     }
     outcomes.extend(hooks.take_out()?);
     let identity = if forget { hooks.forget_id(git, config.as_deref())? } else { Identity::Kept };
@@ -402,20 +498,32 @@ fn uninstall_with(git: &Git, git_dir: &Path, forget: bool) -> Result<Uninstalled
 fn inspect_with(git: &Git, git_dir: &Path) -> Result<Vec<HookState>, Error> {
     let common = open(git_dir)?;
     let place = git.place(common.path())?;
-    if let Ok(hooks_dir) = git.hooks_dir(common.path(), place)
-        && let Some(dir) = drop_in_of(&common, &hooks_dir)?
-    {
-        return drop_in::look(&dir);
+    if let Ok(hooks_dir) = git.hooks_dir(common.path(), place) {
+        match way(git, &common, &hooks_dir)? {
+            Way::Files => {}
+            Way::DropIn(drop_in) => return drop_in.look(),
+            Way::Common(folder) => {
+                let mut found = inspect_at(&Dir::open(parent(&folder))?, place.hooks(), folder.clone())?;
+                for hook in &mut found {
+                    let link = common.path().join("hooks").join(hook.name);
+                    if std::fs::read_link(&link).ok() != Some(folder.join(hook.name)) {
+                        hook.owner = Owner::Absent;
+                    }
+                }
+                return Ok(found);
+            }
+            Way::Site(folder) => return inspect_at(&Dir::open(parent(&folder))?, &SITE_HOOKS, folder),
+        }
     }
     let fires = match git.hooks_dir(common.path(), place) {
         Ok(hooks_dir) => hooks_dir.path,
         Err(Error::EmptyHooksPath { .. }) => PathBuf::new(),
         Err(error) => return Err(error),
     };
-    inspect_at(&common, place, fires)
+    inspect_at(&common, place.hooks(), fires)
 }
 
-fn inspect_at(common: &Dir, place: Place, fires: PathBuf) -> Result<Vec<HookState>, Error> {
+fn inspect_at(common: &Dir, names: &[&'static str], fires: PathBuf) -> Result<Vec<HookState>, Error> {
     let manifest = Manifest::load(common)?;
     let here = match &manifest {
         Some(manifest) => common.path().join(&manifest.hooks_dir),
@@ -424,7 +532,7 @@ fn inspect_at(common: &Dir, place: Place, fires: PathBuf) -> Result<Vec<HookStat
     let elsewhere = (fires.canonicalize().ok() != here.canonicalize().ok()).then_some(fires);
     let hooks_dir = if here.is_dir() { Some(Dir::open(&here)?) } else { None };
     let look = |name: &&'static str| look_at(name, &here, hooks_dir.as_ref(), manifest.as_ref(), elsewhere.as_deref());
-    place.hooks().iter().map(look).collect()
+    names.iter().map(look).collect()
 }
 
 fn look_at(

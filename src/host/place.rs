@@ -107,6 +107,18 @@ impl Git {
         })
     }
 
+    /// Reads one value of a file that is written as Git's own configuration is.
+    pub(super) fn value_in(&self, file: &Path, key: &str) -> Result<Option<OsString>, Error> {
+        let words =
+            [OsStr::new("config"), OsStr::new("--file"), file.as_os_str(), OsStr::new("--get"), OsStr::new(key)];
+        let told = self.run(Path::new("/"), words)?;
+        match told.status {
+            0 => Ok(Some(line(told.out).into())),
+            1 => Ok(None),
+            _ => Err(told.into_error(&format!("config --get {key}"))),
+        }
+    }
+
     pub(super) fn has_id(&self, git_dir: &Path) -> Result<bool, Error> {
         Ok(self.get(git_dir, &["--local", "agent.repoid"])?.is_some())
     }

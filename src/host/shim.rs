@@ -39,7 +39,7 @@ pub(super) struct Shim {
     /// Absolute, and the stable name of the binary rather than that of one version.
     pub(super) agent: PathBuf,
     /// How the hooks directory leads to the hook that was there before. Relative, so that a repository can be
-    /// moved or copied and still run its own.
+    /// moved or copied and still run its own; absolute where it is called by links from many repositories.
     pub(super) before: Option<String>,
 }
 
@@ -86,7 +86,13 @@ pub(super) fn is_link(hook: &str, target: &Path) -> bool {
 
 impl Shim {
     pub(super) fn render(&self) -> Vec<u8> {
-        let before = self.before.as_ref().map_or("''".into(), |before| format!("\"${{0%/*}}/{before}\""));
+        let before = match &self.before {
+            None => "''".into(),
+            Some(before) if before.starts_with('/') => {
+                String::from_utf8(quote(OsStr::new(before))).expect("a text stays one in quotes")
+            }
+            Some(before) => format!("\"${{0%/*}}/{before}\""),
+        };
         // Git runs this hook three times for every reference; only the last time tells something.
         let guard = if self.hook == "reference-transaction" { "[ \"$1\" = committed ] || go_on \"$@\"\n" } else { "" };
         let text = TEMPLATE.replace("@GUARD@\n", guard).replace("@HOOK@", self.hook).replace("@BEFORE@", &before);
@@ -102,9 +108,11 @@ pub(super) fn read(hook: &'static str, bytes: &[u8]) -> Option<(u32, Option<Shim
     let version = std::str::from_utf8(version).ok()?.trim().parse().ok()?;
     let mut value = |name| lines.find_map(|line: &[u8]| line.strip_prefix(name));
     let shim = value(AGENT).and_then(unquote).zip(value(BEFORE)).and_then(|(agent, before)| {
-        let before = std::str::from_utf8(before).ok()?;
-        let before = before.strip_prefix("\"${0%/*}/").and_then(|before| before.strip_suffix('"'));
-        Some(Shim { hook, agent: OsStr::from_bytes(&agent).into(), before: before.map(Into::into) })
+        let text = std::str::from_utf8(before).ok()?;
+        let relative = text.strip_prefix("\"${0%/*}/").and_then(|before| before.strip_suffix('"')).map(str::to_owned);
+        let absolute = || unquote(before).filter(|path| !path.is_empty()).and_then(|path| String::from_utf8(path).ok());
+        let before = relative.or_else(absolute);
+        Some(Shim { hook, agent: OsStr::from_bytes(&agent).into(), before })
     });
     Some((version, shim))
 }

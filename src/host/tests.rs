@@ -415,7 +415,7 @@ fn a_linked_hook_means_the_same_from_where_it_is_kept() {
 }
 
 #[test]
-fn an_edited_shim_is_left_alone() {
+fn s12_an_edited_shim_is_left_alone() {
     let world = World::new();
     let git_dir = world.server();
     let hook = git_dir.join("hooks/post-receive");
@@ -494,7 +494,7 @@ fn a_hook_that_is_a_link_to_something_else_is_kept_and_runs_after_ours() {
 }
 
 #[test]
-fn a_hook_another_tool_put_over_ours_is_left_alone() {
+fn h10_a_hook_another_tool_put_over_ours_is_left_alone() {
     let world = World::new();
     let git_dir = world.clone();
     let hook = git_dir.join("hooks/commit-msg");
@@ -564,7 +564,7 @@ fn an_interrupted_installation_can_go_on_or_back() {
 }
 
 #[test]
-fn a_hooks_path_of_another_tool_is_not_touched() {
+fn h10_a_hooks_path_of_another_tool_is_not_touched() {
     let world = World::new();
     let git_dir = world.clone();
     std::fs::create_dir_all(world.path("clone/.husky/_")).unwrap();
@@ -605,7 +605,7 @@ fn a_shim_that_lost_its_mode_is_told_and_renewed() {
 }
 
 #[test]
-fn links_that_lead_out_of_the_repository_are_refused() {
+fn s12_links_that_lead_out_of_the_repository_are_refused() {
     let world = World::new();
     let git_dir = world.server();
     std::fs::rename(git_dir.join("hooks"), world.path("shared-hooks")).unwrap();
@@ -632,7 +632,7 @@ fn check_writable(shared: &str, mode: u32, allowed: bool) {
 }
 
 #[test]
-fn a_directory_that_strangers_may_write_is_refused() {
+fn s12_a_directory_that_strangers_may_write_is_refused() {
     check_writable("false", 0o755, true);
     check_writable("false", 0o775, false);
     check_writable("group", 0o2775, true);

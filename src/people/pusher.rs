@@ -37,8 +37,18 @@ pub enum Evidence {
 }
 
 /// Where hosts say who pushed, in the order they are asked.
-const HOSTS: [&str; 6] =
-    ["GL_USERNAME", "GITEA_PUSHER_NAME", "GL_USER", "BB_USER_NAME", "PHABRICATOR_USER", "REMOTE_USER"];
+const HOSTS: [&str; 7] = [
+    "GL_USERNAME",
+    "GITEA_PUSHER_NAME",
+    "GL_USER",
+    "BB_USER_NAME",
+    "PHABRICATOR_USER",
+    "REMOTE_USER",
+    GERRIT_SUBMITTER,
+];
+
+/// What Gerrit says in the arguments of its hook; no variable of an environment is believed under this name.
+pub const GERRIT_SUBMITTER: &str = "GERRIT_SUBMITTER";
 
 /// Where the SSH server says with which key somebody came. Its claim carries the keys themselves.
 pub const SSH_USER_AUTH: &str = "SSH_USER_AUTH";

@@ -84,6 +84,9 @@ pub struct AccountState {
     pub uncovered: usize,
     /// Why; for the first of them.
     pub because: Vec<String>,
+    /// Copies of repositories that bear the id of the other, because the daemon cannot give them their own.
+    #[serde(default)]
+    pub copies: Vec<String>,
 }
 
 impl AccountState {

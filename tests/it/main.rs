@@ -7,13 +7,16 @@
 
 mod account;
 mod accounts;
+mod begin;
 mod cases;
 mod clock;
 mod contract;
+mod copies;
 mod crash;
 mod direct;
 mod effects_contract;
 mod executor;
+mod foreign;
 mod gone;
 mod harness;
 mod hook;
@@ -34,6 +37,7 @@ mod repo;
 mod repositories;
 mod rewritten;
 mod routes;
+mod scan;
 mod signed;
 mod smart;
 mod storm;

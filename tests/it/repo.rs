@@ -90,7 +90,7 @@ fn t17_with_a_readme_the_first_clone_has_it() {
 }
 
 #[test]
-fn t18_of_two_that_are_created_at_once_one_wins_and_the_other_is_told() {
+fn t18_h14_of_two_that_are_created_at_once_one_wins_and_the_other_is_told() {
     let world = World::new();
     for round in 0..5 {
         let create = |name: String| {

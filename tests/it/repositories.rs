@@ -265,7 +265,7 @@ fn h06_a_push_through_an_alias_and_a_mirror_that_fetches_end_where_the_refs_are(
 }
 
 #[test]
-fn f70_h13_odd_names_of_refs_are_bytes_from_end_to_end() {
+fn f70_s11_h13_odd_names_of_refs_are_bytes_from_end_to_end() {
     let world = calm_world();
     let daemon = world.daemon();
     let (repository, clone, first) = met(&world, "tool");

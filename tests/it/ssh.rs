@@ -1,4 +1,4 @@
-//! Through a real SSH server, as one account that everybody shares.
+//! Through a real SSH server, as one account that everybody shares; also behind gitolite.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -6,24 +6,31 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
-use crate::accounts::wait_for_link;
+use crate::accounts::{json, wait_for_link};
 use crate::direct::has;
 use crate::harness::{Process, Repository, World, success, wait_until};
-use crate::hook::{a_minute_later, calm_world, halt_push, is_root, skipped};
+use crate::hook::{a_minute_later, calm_world, halt_push, is_root, skipped, write_script};
 use crate::smart::{self, counts, wait_for};
+use crate::uninstall::{assert_same, tree};
 
-const SSHD: &str = "/usr/sbin/sshd";
+pub const SSHD: &str = "/usr/sbin/sshd";
 
-/// An SSH server that lets in whoever has the world's key, as the user who runs the test.
-struct Server {
-    port: u16,
+/// An SSH server that lets in whoever has the world's key.
+pub struct Server {
+    pub port: u16,
+    /// Who runs the test.
     user: String,
     _process: Process,
 }
 
 impl Server {
     /// Gives nothing, and says why, where it cannot be had.
-    fn start(world: &World) -> Option<Server> {
+    pub fn start(world: &World) -> Option<Server> {
+        Server::start_as(world, Command::new(SSHD), "")
+    }
+
+    /// The same by a command of its own and with more lines of configuration.
+    pub fn start_as(world: &World, mut sshd: Command, lines: &str) -> Option<Server> {
         if !fs::exists(SSHD).unwrap() || world.command("ssh").arg("-V").output().is_err() {
             skipped("there is no OpenSSH here");
             return None;
@@ -36,15 +43,14 @@ impl Server {
             // Where OpenSSH keeps a folder for its helpers, which a system without a running server lacks.
             let _ = fs::DirBuilder::new().mode(0o755).create("/run/sshd");
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let folder = world.folder.display();
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nPidFile none\nStrictModes no\nUsePAM no\n\
              AuthorizedKeysFile {folder}/person.pub\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             PermitRootLogin prohibit-password\nExposeAuthInfo yes\n"
+             PermitRootLogin prohibit-password\nExposeAuthInfo yes\n{lines}"
         );
         fs::write(world.folder.join("sshd_config"), config).unwrap();
-        let mut sshd = Command::new(SSHD);
         sshd.args(["-D", "-e", "-f"]).arg(world.folder.join("sshd_config")).stderr(Stdio::piped());
         let mut process = Process(sshd.spawn().unwrap());
         let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
@@ -63,7 +69,7 @@ impl Server {
     }
 
     /// The command by which git comes in with the world's key.
-    fn ssh(&self, world: &World) -> String {
+    pub fn ssh(&self, world: &World) -> String {
         let folder = world.folder.display();
         format!(
             "ssh -F none -i {folder}/person -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=no \
@@ -78,6 +84,11 @@ impl Server {
         clone.git(&["remote", "set-url", "origin", &self.address(repository)]);
         clone
     }
+}
+
+/// A port of loopback that was free just now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A repository whose hooks know their configuration without the environment, which SSH does not carry.
@@ -185,61 +196,95 @@ fn b4_t10_gitolites_repositories_are_linked_and_those_it_makes_too() {
     assert!(testing.push(&["origin", "HEAD:main"]).contains("ABC-3  "));
 }
 
-/// From nothing, with files that no Git knew, and with a history whose branch is `master`.
+/// gitolite puts its links over whatever has their name in a repository, so ours is where they lead.
 #[test]
-fn t19_t20_t21_the_three_ways_to_begin_end_in_jira() {
+fn b4_t10_a_common_hook_of_gitolites_runs_after_ours_and_new_repositories_have_both_at_once() {
     let world = calm_world();
-    let Some(server) = Server::start(&world) else { return };
-    fs::set_permissions(&world.folder, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::write(world.folder.join("home/.gitconfig"), "[init]\ndefaultBranch = master\n").unwrap();
-    let config = fs::read_to_string(world.config()).unwrap();
-    let root = world.folder.join("repositories");
-    let clone = format!("ssh://{}@127.0.0.1:{}{}/{{repository}}.git", server.user, server.port, root.display());
-    fs::write(world.config(), format!("{config}clone = \"{clone}\"\n")).unwrap();
+    let Some(server) = gitolite(&world) else { return };
+    let home = world.folder.join("gl");
+    let rc = fs::read_to_string(home.join(".gitolite.rc")).unwrap();
+    let line = "# LOCAL_CODE                =>  \"$ENV{HOME}/local\",";
+    assert!(rc.contains(line), "{rc}");
+    fs::write(home.join(".gitolite.rc"), rc.replace(line, &line[2..])).unwrap();
+    let common = home.join("local/hooks/common");
+    write_script(&common.join("post-receive"), "echo \"$GL_USER came to $0\" >&2; cat >&2");
+    let set_up = || success(world.command("gitolite").args(["setup", "--hooks-only"]).env("HOME", &home));
+    set_up();
+    let root = home.join("repositories");
+    let without_objects = |folder: &std::path::Path| {
+        let mut all = tree(folder);
+        all.retain(|path, _| {
+            !path.components().any(|part| ["objects", "refs", "logs", "HEAD"].iter().any(|it| part.as_os_str() == *it))
+        });
+        all
+    };
+    let before = [tree(&home.join("local")), without_objects(&root.join("testing.git"))];
+    let daemon = world.daemon();
+    let said = world.agent_says(&["account", "add", "gl", "--root", root.to_str().unwrap(), "--yes"]);
+    assert!(said.contains("in 2 of them other hooks are") && said.contains("2 repositories got hooks"), "{said}");
+    let shown = json(&world, &["account", "show", "gl"]);
+    assert!(shown["repositories"].as_array().unwrap().iter().all(|one| one["reached"] == "shared-file"), "{shown}");
+    set_up();
+    let push = |name: &str, message: &str| {
+        let path = world.folder.join("clones").join(message.replace(' ', "-"));
+        success(world.command("git").args(["init", "--quiet", "--initial-branch=main"]).arg(&path));
+        let clone = Repository { world: &world, path };
+        clone.git(&["config", "core.sshCommand", &server.ssh(&world)]);
+        clone.git(&["remote", "add", "origin", &format!("ssh://{}@127.0.0.1:{}/{name}", server.user, server.port)]);
+        clone.commit(message);
+        clone.push(&["--force", "origin", "HEAD:main"])
+    };
+    let answer = push("testing", "ABC-1 begin");
+    assert!(
+        answer.contains("ABC-1  ") && answer.contains("ann came to") && answer.contains("refs/heads/main"),
+        "{answer}"
+    );
+    wait_for_link(&world, "ABC-1");
+    // One that gitolite makes has its links before anybody looks: nobody does now.
+    drop(daemon);
+    let conf = home.join(".gitolite/conf/gitolite.conf");
+    let text = fs::read_to_string(&conf).unwrap();
+    fs::write(&conf, format!("{text}\nrepo fresh\n    RW+ = @all\n")).unwrap();
+    success(world.command("gitolite").args(["compile"]).env("HOME", &home));
+    let answer = push("fresh", "ABC-2 begin");
+    assert!(answer.contains("jira: 1 commit kept for Jira") && answer.contains("ann came to"), "{answer}");
+    fs::write(&conf, text).unwrap();
+    fs::remove_dir_all(root.join("fresh.git")).unwrap();
     let _daemon = world.daemon();
-    let create = |name: &str| {
-        let chosen = world.config();
-        let said = world.agent_says(&["--config", chosen.to_str().unwrap(), "repo", "create", name, "--json"]);
-        let made: serde_json::Value = serde_json::from_str(&said).unwrap();
-        made["clone"].as_str().unwrap().to_owned()
-    };
-    let folder = |name: &str| Repository { world: &world, path: world.folder.join("clones").join(name) };
-    let git = |name: &str, arguments: &[&str]| {
-        let mut git = folder(name).command(arguments);
-        success(git.env("GIT_SSH_COMMAND", server.ssh(&world)))
-    };
-    let new = |name: &str| fs::create_dir(folder(name).path).unwrap();
+    world.agent_says(&["account", "remove", "gl", "--forget", "--yes"]);
+    assert_same(&before[0], &tree(&home.join("local")));
+    assert_same(&before[1], &without_objects(&root.join("testing.git")));
+}
 
-    let url = create("Scratch");
-    git("", &["clone", "--quiet", &url]);
-    let first = folder("scratch").commit("ABC-1 begin");
-    git("scratch", &["push", "--quiet", "origin", "HEAD:main"]);
-    world.wait_for_owed("commit", &[&first]);
-
-    let url = create("Files");
-    new("files");
-    fs::write(folder("files").path.join("old"), "nobody kept its history\n").unwrap();
-    git("files", &["init", "--quiet", "--initial-branch=main"]);
-    let second = folder("files").commit("ABC-2 begin");
-    git("files", &["remote", "add", "origin", &url]);
-    git("files", &["push", "--quiet", "--set-upstream", "origin", "main"]);
-    world.wait_for_owed("commit", &[&first, &second]);
-
-    let url = create("History");
-    new("history");
-    git("history", &["init", "--quiet", "--initial-branch=master"]);
-    let third = folder("history").commit("ABC-3 long ago");
-    git("history", &["branch", "ABC-4-side"]);
-    git("history", &["tag", "v1"]);
-    git("history", &["remote", "add", "origin", &url]);
-    git("history", &["push", "--quiet", "--set-upstream", "origin", "--all"]);
-    git("history", &["push", "--quiet", "origin", "--tags"]);
-    world.wait_for_owed("commit", &[&first, &second, &third]);
-    world.wait_for_jira(3, 1);
-
-    git("", &["clone", "--quiet", &url, "again"]);
-    assert_eq!(folder("again").git(&["log", "-1", "--format=%H"]), third);
-    assert_eq!(folder("again").git(&["symbolic-ref", "--short", "HEAD"]), "master");
+#[test]
+fn b4_without_a_common_hook_ours_is_one_only_where_it_takes_nothing_away() {
+    let world = calm_world();
+    let Some(server) = gitolite(&world) else { return };
+    let home = world.folder.join("gl");
+    let rc = fs::read_to_string(home.join(".gitolite.rc")).unwrap();
+    fs::write(
+        home.join(".gitolite.rc"),
+        rc.replace("# LOCAL_CODE                =>  \"$ENV", "LOCAL_CODE                =>  \"$ENV"),
+    )
+    .unwrap();
+    let common = home.join("local/hooks/common");
+    fs::create_dir_all(&common).unwrap();
+    let root = home.join("repositories");
+    let own = root.join("testing.git/hooks/post-receive");
+    write_script(&own, "cat >/dev/null; echo its own >&2");
+    let _daemon = world.daemon();
+    let add = ["account", "add", "gl", "--root", root.to_str().unwrap(), "--yes"];
+    world.agent_says(&add);
+    assert_eq!(fs::read_dir(&common).unwrap().count(), 0, "it would take away what a repository has");
+    world.agent_says(&["account", "remove", "gl", "--forget", "--yes"]);
+    fs::remove_file(&own).unwrap();
+    world.agent_says(&add);
+    assert_eq!(fs::read_dir(&common).unwrap().count(), 2);
+    assert_eq!(fs::read_link(&own).unwrap(), common.join("post-receive"));
+    world.agent_says(&["account", "remove", "gl", "--forget", "--yes"]);
+    assert_eq!(fs::read_dir(&common).unwrap().count(), 0);
+    assert!(own.symlink_metadata().is_err());
+    drop(server);
 }
 
 /// The account is everybody's, and who came is known by their key alone.

@@ -185,3 +185,87 @@ fn h11_f11_whatever_somebody_hostile_leaves_in_the_spool_holds_up_nothing() {
     clone.push(&["origin", "HEAD:main"]);
     wait_until("the next one is owed", || world.owed("commit").contains(&third));
 }
+
+/// What a tool writes as a hook: it says that it ran, then runs what it put aside, if it does that.
+fn tool_hook(path: &Path, name: &str, aside: Option<&str>) {
+    let aside = aside.map(|end| format!("\n[ ! -x \"$0.{end}\" ] || \"$0.{end}\" \"$@\"")).unwrap_or_default();
+    write_script(path, &format!("echo {name} ran >&2{aside}"));
+}
+
+#[test]
+fn h10_tools_that_put_their_hooks_again_go_on_beside_ours_and_everything_is_as_before_in_the_end() {
+    let world = calm_world();
+    let _daemon = world.daemon();
+    let origin = world.plain_repository("tool", &[]);
+    let clone = world.clone_of(&origin, "work");
+    clone.commit("begin");
+    let git_dir = clone.path.join(".git");
+    let (hook, path) = (git_dir.join("hooks/commit-msg"), clone.path.to_str().unwrap());
+    let own = || {
+        let mut all = tree(&git_dir.join("hooks"));
+        all.insert("config".into(), (0, fs::read(git_dir.join("config")).unwrap()));
+        all
+    };
+    let commit = |message: &str| {
+        let output = clone.command(&["commit", "--allow-empty", "-m", message]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    // husky leads git to a folder in the work tree: that is not ours to write to, and nothing is changed.
+    tool_hook(&clone.path.join(".husky/_/commit-msg"), "husky", None);
+    clone.git(&["config", "core.hooksPath", ".husky/_"]);
+    let before = own();
+    let refused = world.agent(&["install", path]).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("lies in the work tree and belongs to another tool"));
+    assert!(commit("ABC-1 with husky").contains("husky ran"));
+    assert_same(&before, &own());
+    clone.git(&["config", "--unset", "core.hooksPath"]);
+
+    // pre-commit keeps what it finds under another name and runs it.
+    tool_hook(&hook, "pre-commit", Some("legacy"));
+    let before = own();
+    world.agent_says(&["install", path]);
+    fs::rename(&hook, hook.with_extension("legacy")).unwrap();
+    tool_hook(&hook, "pre-commit", Some("legacy"));
+    let said = commit("UTF-8 is no issue");
+    assert!(said.contains("pre-commit ran") && said.contains("jira: UTF-8 links nothing"), "{said}");
+    fs::rename(hook.with_extension("legacy"), &hook).unwrap();
+    world.agent_says(&["uninstall", "--forget", path]);
+    assert_same(&before, &own());
+    fs::remove_file(&hook).unwrap();
+
+    // lefthook puts it aside and runs it no more, which is said; its own way back is the way back.
+    let before = own();
+    world.agent_says(&["install", path]);
+    fs::rename(&hook, hook.with_extension("old")).unwrap();
+    tool_hook(&hook, "lefthook", None);
+    assert!(commit("ABC-2 with lefthook").contains("lefthook ran"));
+    let refused = world.agent(&["install", path]).output().unwrap();
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("belongs to a tool that put our hook aside"),
+        "{refused:?}"
+    );
+    fs::rename(hook.with_extension("old"), &hook).unwrap();
+    world.agent_says(&["uninstall", "--forget", path]);
+    assert_same(&before, &own());
+
+    // simple-git-hooks writes over it: what is there then is somebody else's, and stays.
+    world.agent_says(&["install", path]);
+    tool_hook(&hook, "simple-git-hooks", None);
+    assert!(commit("ABC-3 with simple-git-hooks").contains("simple-git-hooks ran"));
+    world.agent_says(&["uninstall", "--forget", path]);
+    assert!(fs::read_to_string(&hook).unwrap().contains("simple-git-hooks"));
+    fs::remove_file(&hook).unwrap();
+    assert_same(&before, &own());
+
+    // git-lfs compares the whole of a hook with its own: ours stands before it, and runs it with the same input.
+    let lfs = git_dir.join("hooks/pre-push");
+    write_script(&lfs, "echo \"lfs ran: $1\" >&2; cat >&2");
+    let before = own();
+    world.agent_says(&["install", path]);
+    let answer = clone.push(&["origin", "HEAD:main"]);
+    assert!(answer.contains("lfs ran: origin") && answer.contains("refs/heads/main 0000"), "{answer}");
+    assert!(answer.contains("ABC-3  "), "{answer}");
+    world.agent_says(&["uninstall", "--forget", path]);
+    assert_same(&before, &own());
+}

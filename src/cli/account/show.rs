@@ -218,11 +218,13 @@ fn reached(git_dir: &Path) -> (&'static str, Option<String>) {
         return ("none", Some(because));
     }
     let is = |what: fn(&Path) -> bool| hooks.iter().any(|hook| what(&hook.path));
+    let own = hooks.iter().all(|hook| hook.path.starts_with(git_dir));
     let how = match () {
-        () if !is(|path| path.ends_with(host::DROP_IN)) && is(Path::is_symlink) => "link",
-        () if !is(|path| path.ends_with(host::DROP_IN)) => "file",
-        () if hooks.iter().all(|hook| hook.path.starts_with(git_dir)) => "drop-in",
-        () => "shared-drop-in",
+        () if is(|path| path.ends_with(host::DROP_IN)) && own => "drop-in",
+        () if is(|path| path.ends_with(host::DROP_IN)) => "shared-drop-in",
+        () if !own => "shared-file",
+        () if is(Path::is_symlink) => "link",
+        () => "file",
     };
     (how, None)
 }

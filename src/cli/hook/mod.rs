@@ -9,6 +9,7 @@
 
 mod answer;
 mod clone;
+mod gerrit;
 
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
@@ -55,6 +56,8 @@ pub struct Arguments {
     arguments: Vec<OsString>,
 }
 
+/// What Gerrit runs after a ref moved.
+const GERRIT: &str = "ref-updated";
 /// The longest that any configuration makes a push wait.
 const LONGEST: Duration = Duration::from_secs(2);
 /// The most that is read from Git: a million refs.
@@ -121,18 +124,24 @@ impl Call {
     /// Does what is ours to do, and gives the lines to say, and the connection on which news among them came.
     fn work(
         &self,
-        environment: Environment,
+        mut environment: Environment,
         started: Instant,
         watchman: &mpsc::Sender<Instant>,
     ) -> (Vec<String>, Option<Answered>) {
-        let (name, first) = (&self.arguments.name, self.arguments.arguments.first());
+        let (name, arguments) = (&self.arguments.name, &self.arguments.arguments);
+        // Bitbucket tries a merge that may never be.
+        if environment.dry_run {
+            return Default::default();
+        }
+        if name == GERRIT {
+            environment.claims.extend(gerrit::claim(arguments));
+        }
         let hook = match Hook::new(name, self.arguments.config.as_deref(), environment, started) {
             Ok(hook) => hook,
             Err(error) => return (vec![format!("jira: nothing was linked: {error:#}")], None),
         };
         let _ = watchman.send(started + Duration::from_millis(hook.config.hook.deadline_ms));
-        let first = first.map(OsString::as_os_str).unwrap_or_default();
-        let lines = hook.work(&self.stdin, first).unwrap_or_else(|error| vec![format!("jira: {error:#}")]);
+        let lines = hook.work(&self.stdin, arguments).unwrap_or_else(|error| vec![format!("jira: {error:#}")]);
         if hook.config.hook.answer { (lines, hook.answered.take()) } else { Default::default() }
     }
 
@@ -196,7 +205,11 @@ struct Hook {
 
 impl Hook {
     fn new(name: &str, chosen: Option<&Path>, environment: Environment, started: Instant) -> anyhow::Result<Hook> {
-        let repository = Repository::open(&git_dir(&environment)?)?;
+        let mut repository = Repository::open(&git_dir(&environment)?)?;
+        // Where it cannot be given an id of its own, the daemon says so.
+        if host::copied_from(&repository).is_some() && host::part(repository.common_dir()).is_ok() {
+            repository = Repository::open(repository.common_dir())?;
+        }
         // All worktrees of a clone are one repository.
         let git_dir = repository.common_dir().to_owned();
         let chosen = chosen.map(Path::to_owned).or_else(|| host::config_of(&repository));
@@ -217,11 +230,16 @@ impl Hook {
         })
     }
 
-    fn work(&self, stdin: &[u8], first: &OsStr) -> anyhow::Result<Vec<String>> {
-        // Somebody decided that it is not linked; what is pushed meanwhile is found when that changes.
-        if self.config.keeps_out(&self.git_dir).is_some() {
+    fn work(&self, stdin: &[u8], arguments: &[OsString]) -> anyhow::Result<Vec<String>> {
+        if let Some(name) = self.claim("GL_PROJECT_PATH") {
+            host::note_name(&self.git_dir, name);
+        }
+        // Somebody decided that it is not linked; what is pushed meanwhile is found when that changes. A host that has one
+        // folder of hooks for all runs ours for wikis too.
+        if self.config.keeps_out(&self.git_dir).is_some() || host::is_companion(&self.git_dir) {
             return Ok(Vec::new());
         }
+        let first = arguments.first().map(OsString::as_os_str).unwrap_or_default();
         match self.name.as_str() {
             // Git names the refs as they are inside the namespace, where each branch would stand for another one.
             "pre-receive" | "post-receive" if self.environment.namespace.is_some() => {
@@ -233,6 +251,12 @@ impl Hook {
                 anyhow::bail!("post-receive was called before the push is accepted; install it as post-receive")
             }
             "post-receive" => self.push(&self.concerning(stdin)?),
+            GERRIT => {
+                let concerns = |update: &Update| git::concerns_us(&update.name) && !self.repository.hides(&update.name);
+                let ours: Vec<Update> = std::iter::once(gerrit::update(arguments)?).filter(concerns).collect();
+                // Nobody sees what it says.
+                self.push(&ours).map(|_| Vec::new())
+            }
             "commit-msg" => self.message(Path::new(first)),
             "pre-push" => self.pre_push(stdin, &first.to_string_lossy()),
             "reference-transaction" => self.reference_transaction(stdin, &first.to_string_lossy()),
@@ -245,6 +269,11 @@ impl Hook {
         let mut updates = git::updates(stdin)?;
         updates.retain(|update| git::concerns_us(&update.name) && !self.repository.hides(&update.name));
         Ok(updates)
+    }
+
+    /// What the host says, where it is text.
+    fn claim(&self, name: &str) -> Option<&str> {
+        self.environment.claims.iter().find(|(claim, _)| claim == name)?.1.to_str()
     }
 
     /// Tells the daemon which refs are about to move, so that it looks when nobody confirms.
