@@ -126,6 +126,21 @@ impl Repository {
         Ok(Walk { commits: Vec::new(), complete, missing: walker.missing })
     }
 
+    /// Collects the commits reachable from `tips` but from none of `others`, newest first, as `git rev-list tips --not
+    /// others` does: every one of them is walked from, so this costs reading them all.
+    pub fn walk_beyond(&self, tips: &[Oid], others: &[Oid], budget: Budget) -> Walk {
+        let mut commits = Vec::new();
+        let mut walker = Walker::new(self, None);
+        walker.push_known(others.iter().copied(), budget);
+        walker.push_all(tips);
+        let complete = walker.run(budget, &mut |commit| {
+            commits.push(commit);
+            ControlFlow::Continue(())
+        });
+        commits.retain(|commit| walker.colour(commit.id) != Some(Colour::Known));
+        Walk { commits, complete, missing: walker.missing }
+    }
+
     /// Tells whether `ancestor` is reachable from `of`; a ref that moved to where this is false was forced.
     ///
     /// Costs a walk down to where the two lines part.
