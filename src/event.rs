@@ -50,6 +50,10 @@ pub struct Event {
     /// What the updated branches point at now, where it is not among `commits`.
     #[n(9)]
     pub tips: Vec<Commit>,
+    /// What a policy had to say of a push that was let in all the same, for the reason its push option gives.
+    #[n(10)]
+    #[cbor(default)]
+    pub overridden: Vec<String>,
 }
 
 /// Why an event exists.
@@ -177,6 +181,7 @@ mod tests {
             rest: true,
             claims: vec![Claim { name: "GL_USER".to_owned(), value: b"ann".to_vec() }],
             push_options: vec![PushOption(b"x=\xff;y".to_vec())],
+            overridden: vec!["key: x".to_owned()],
             tips: Vec::new(),
         }
     }

@@ -309,6 +309,7 @@ pub fn differences(origin: &Origin, refs: &[(RefName, Oid)], tips: &[Tip], now: 
         claims: Vec::new(),
         push_options: Vec::new(),
         tips: Vec::new(),
+        overridden: Vec::new(),
     })
 }
 

@@ -38,6 +38,7 @@ pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
     let config = into_account(config, &places, &git_dir, word.account.as_deref())?;
     let chosen = context.chosen.as_ref().map(|_| places.config.as_path());
     let (installed, id) = host::cover(&git_dir, &std::env::current_exe()?, chosen)?;
+    host::mark_policy(&installed.git_dir, !config.policies(&installed.git_dir).is_empty())?;
     say(&installed, &id, &config);
     Ok(ExitCode::SUCCESS)
 }

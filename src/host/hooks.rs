@@ -28,8 +28,9 @@ pub(super) struct Plan {
 }
 
 const BEFORE: &str = "before";
-/// What the hooks keep beside our manifest: tips handed over, a push under way, a mark that one was not told.
-const KEPT_BY_HOOKS: [&str; 4] = ["told", "pushing", "dirty", "config"];
+/// What the hooks keep beside our manifest: tips handed over, a push under way, a mark that one was not told, and one that a
+/// policy holds.
+const KEPT_BY_HOOKS: [&str; 5] = ["told", "pushing", "dirty", "config", "policy"];
 /// What git may leave of an entry it has taken out: it ends a line that had no end, and it keeps the heading of an
 /// empty section that stands below a comment.
 const LEFT_BY_GIT: [&[u8]; 4] = [b"", b"\n", b"[agent]\n", b"\n[agent]\n"];

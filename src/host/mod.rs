@@ -318,7 +318,21 @@ pub(crate) fn inspect(git_dir: &Path) -> Result<Vec<HookState>, Error> {
     inspect_with(&Git::default(), git_dir)
 }
 
-const ALL: [&str; 5] = ["pre-receive", "post-receive", "commit-msg", "pre-push", "reference-transaction"];
+/// Notes in a repository whether a policy holds there, for its `pre-receive` to wait for; tells whether that changed.
+pub(crate) fn mark_policy(git_dir: &Path, holds: bool) -> std::io::Result<bool> {
+    let mark = git_dir.join(FOLDER).join(POLICY);
+    match (holds, mark.exists()) {
+        (true, false) if mark.parent().is_some_and(Path::exists) => std::fs::write(&mark, b"").map(|()| true),
+        (false, true) => std::fs::remove_file(&mark).map(|()| true),
+        _ => Ok(false),
+    }
+}
+
+/// The mark that [`mark_policy`] sets, under the name the shim looks for.
+const POLICY: &str = "policy";
+
+const ALL: [&str; 6] =
+    ["pre-receive", "post-receive", "prepare-commit-msg", "commit-msg", "pre-push", "reference-transaction"];
 
 fn install_with(git: &Git, git_dir: &Path, agent: &Path) -> Result<Installed, Error> {
     let planned = planned(git, git_dir, agent)?;

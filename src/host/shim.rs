@@ -22,7 +22,7 @@ use super::dir::Entry;
 use super::manifest::{sha256, sha256_of_link};
 
 /// The version a shim bears; raised whenever `hooks/shim` changes.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// The hook that may be a link.
 pub(crate) const LINKED: &str = "post-receive";

@@ -326,7 +326,7 @@ fn check_push(spoil: impl FnOnce(&World), calls: &str) {
 
 #[test]
 fn a_push_runs_the_agent_and_then_the_hook_that_was_there() {
-    check_push(|_| (), "commit-msg reference-transaction pre-push pre-receive post-receive");
+    check_push(|_| (), "prepare-commit-msg commit-msg reference-transaction pre-push pre-receive post-receive");
 }
 
 #[test]
@@ -502,7 +502,7 @@ fn a_hook_another_tool_put_over_ours_is_left_alone() {
     world.install(&git_dir);
     std::fs::rename(&hook, git_dir.join("hooks/commit-msg.legacy")).unwrap();
     write(&hook, "#!/bin/sh\nexec \"$0.legacy\" \"$@\"\n", 0o755);
-    assert_eq!(world.owners(&git_dir)[0].0, Owner::Foreign);
+    assert_eq!(world.owners(&git_dir)[1].0, Owner::Foreign);
     assert!(matches!(world.refused(&git_dir), Error::Replaced { .. }));
     let outcomes = world.uninstall(&git_dir);
     assert!(matches!(&outcomes[0], (path, Outcome::Left { .. }) if *path == hook), "{outcomes:?}");

@@ -47,6 +47,7 @@ use crate::git::{Oid, RefName};
 
 pub use audit::{AuditRow, Verified};
 pub use effects::{EffectFilter, EffectRow, Ledgered, Retry};
+pub use events::OVERRIDES;
 pub use events::{Added, Queued, Tip};
 pub use held::Acknowledged;
 pub use issues::{Seen, Sight};
