@@ -1,11 +1,10 @@
-//! What is known of issues, and what is asked of whoever knows.
+//! What has to be known of issues before commits are judged, and what is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::{Policies, Settings};
+use crate::issue::{About, Answer, Issue};
 use crate::parse::Mentions;
 
 /// What is to be found out about issues before commits are judged.
@@ -26,68 +25,11 @@ pub struct Answers {
     otherwise: String,
 }
 
-/// What is known of one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct About {
-    pub answer: Answer,
-    /// Whether each query finds it, in the order of the questions.
-    pub matches: Vec<Option<bool>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    Found(Issue),
-    /// There is no such issue, or nobody we can ask may see it.
-    Missing,
-    Unknown {
-        because: String,
-    },
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Issue {
-    /// As it is called now.
-    pub key: String,
-    pub summary: String,
-    pub status: String,
-    pub category: Option<Category>,
-    /// The name of its type.
-    pub kind: String,
-    pub assignee: Option<Assignee>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Assignee {
-    /// The account's id in Cloud, the user's name in Data Center.
-    pub account: String,
-    pub name: String,
-    pub email: Option<String>,
-}
-
-/// What a status means to Jira.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Category {
-    New,
-    Indeterminate,
-    Done,
-}
-
-impl Category {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Category::New => "new",
-            Category::Indeterminate => "indeterminate",
-            Category::Done => "done",
-        }
-    }
-}
-
 impl Answers {
-    /// Takes what was found out about keys, each under the name it was asked by.
-    pub fn new(questions: &Questions, about: impl IntoIterator<Item = (String, About)>) -> Answers {
+    /// Takes what was found out.
+    pub fn new(questions: &Questions, about: impl IntoIterator<Item = About>) -> Answers {
         Answers {
-            about: about.into_iter().collect(),
+            about: about.into_iter().map(|about| (about.key.clone(), about)).collect(),
             jql: questions.jql.clone(),
             otherwise: "nothing is known of it yet".to_owned(),
         }
@@ -101,7 +43,7 @@ impl Answers {
     pub(super) fn of(&self, key: &str) -> Result<Option<&Issue>, &str> {
         match self.about.get(key).map(|about| &about.answer) {
             Some(Answer::Found(issue)) => Ok(Some(issue)),
-            Some(Answer::Missing) => Ok(None),
+            Some(Answer::Missing { .. }) => Ok(None),
             Some(Answer::Unknown { because }) => Err(because),
             None => Err(&self.otherwise),
         }

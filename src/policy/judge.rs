@@ -2,6 +2,7 @@
 
 use super::{Answers, Committer, Exempt, Level, OnUnknown, Policies, Settings};
 use crate::git::{Commit, Oid};
+use crate::issue::{Category, Issue};
 use crate::parse::{IssueKey, Mentions, Unordered};
 use crate::text::{self, Untrusted};
 
@@ -274,12 +275,10 @@ impl Judge<'_> {
         if !section.statuses.is_empty() && !has(&section.statuses, &issue.status) {
             return no(format!("names {key}, which is {}", Untrusted::text(&issue.status)), &section.statuses);
         }
-        if let Some(category) =
-            issue.category.filter(|it| !section.categories.is_empty() && !section.categories.contains(it))
-        {
-            let wanted: Vec<String> = section.categories.iter().map(|it| it.name().to_owned()).collect();
+        if !section.categories.is_empty() && !section.categories.contains(&issue.category) {
+            let wanted: Vec<String> = section.categories.iter().map(|one| category(*one).to_owned()).collect();
             let status = Untrusted::text(&issue.status);
-            return no(format!("names {key}, which is {status} ({})", category.name()), &wanted);
+            return no(format!("names {key}, which is {status} ({})", category(issue.category)), &wanted);
         }
         if !section.types.is_empty() && !has(&section.types, &issue.kind) {
             return no(format!("names {key}, which is a {}", Untrusted::text(&issue.kind)), &section.types);
@@ -307,13 +306,10 @@ impl Judge<'_> {
             }
             Some((_, None)) => return Fit::Unknown("whether the query finds it is not known".to_owned()),
         }
-        if !section.categories.is_empty() && issue.category.is_none() {
-            return Fit::Unknown("the category of its status is not known".to_owned());
-        }
         Fit::Yes
     }
 
-    fn is_assignee(&self, issue: &super::Issue) -> Option<bool> {
+    fn is_assignee(&self, issue: &Issue) -> Option<bool> {
         let Some(assignee) = &issue.assignee else { return Some(false) };
         let author = self.case.author;
         if let Some(account) = &author.jira {
@@ -438,6 +434,14 @@ impl Judge<'_> {
             unknown: true,
             may_override: self.section.may_override,
         });
+    }
+}
+
+fn category(category: Category) -> &'static str {
+    match category {
+        Category::ToDo => "to do",
+        Category::InProgress => "in progress",
+        Category::Done => "done",
     }
 }
 

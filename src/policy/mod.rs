@@ -15,10 +15,11 @@ use std::time::Duration;
 use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
 
-pub use issue::{About, Answer, Answers, Assignee, Category, Issue, Questions};
+pub use issue::{Answers, Questions};
 pub use judge::{Case, Finding, Somebody};
 pub use say::{Lines, of};
 
+use crate::issue::Category;
 use crate::text;
 
 /// Section `[[policy]]` of the configuration: what is asked of commits, where, and how strictly.
@@ -43,7 +44,7 @@ pub struct Settings {
     pub projects: Vec<String>,
     /// ... is in one of these statuses. Default: any.
     pub statuses: Vec<String>,
-    /// ... in a status of one of these categories: `new`, `indeterminate`, `done`. Default: any.
+    /// ... in a status of one of these categories: `to-do`, `in-progress`, `done`. Default: any.
     pub categories: Vec<Category>,
     /// ... is of one of these types. Default: any.
     pub types: Vec<String>,

@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Repository, World, success};
 use crate::hook::CALM;
@@ -393,4 +393,181 @@ fn j9_a_policy_that_comes_or_goes_is_heeded_by_repositories_that_are_hooked_alre
     assert!(push(&clone).0);
     success(&mut world.agent(&["uninstall", repository.path.to_str().unwrap()]));
     assert!(!repository.path.join("agent/policy").exists());
+}
+
+/// A world with an account that may read issues.
+fn asking(policy: &str) -> World {
+    let world = crate::smart::with_people("policy = \"off\"", |_| format!("{policy}\n{CALM}policy_ms = 20000\n"));
+    world.sandbox.person(json!({"name": "ann", "email": "ann@example.org", "display_name": "Ann Author"}));
+    world.sandbox.person(json!({"name": "bo", "email": "bo@example.org", "display_name": "Bo"}));
+    world
+}
+
+/// Pushes each message to a branch of its own under one policy that asks Jira.
+#[track_caller]
+fn check_asking(policy: &str, edits: &[Value], cases: &[(&str, Option<&str>)]) {
+    let world = asking(policy);
+    edits.iter().for_each(|edit| world.sandbox.edit_issue(edit.clone()));
+    let _daemon = world.daemon();
+    let repository = world.repository("tool");
+    let clone = world.clone_of(&repository, "tool");
+    for (number, (message, refused)) in cases.iter().enumerate() {
+        clone.git(&["checkout", "--quiet", "--orphan", &format!("b{number}")]);
+        clone.commit(message);
+        let output = clone.try_push(&["origin", &format!("HEAD:refs/heads/b{number}")]);
+        let said = err(&output);
+        assert_eq!(output.status.success(), refused.is_none(), "{message}: {said}");
+        assert!(refused.is_none_or(|refused| said.contains(refused)), "{message}: {said}");
+    }
+}
+
+/// A rule that waits long enough for a machine that is busy.
+fn rule(what: &str) -> String {
+    format!("[[policy]]\nlevel = \"block\"\non_unknown = \"refuse\"\nwait = \"5 s\"\n{what}\n")
+}
+
+#[test]
+fn j2_every_issue_that_is_named_has_to_be_there() {
+    let cases = [
+        ("ABC-1 is there", None),
+        ("no key is no question", None),
+        ("ABC-77 is not", Some("exists: ")),
+        ("ABC-1, ABC-77 is not", Some("names ABC-77, and there is no such issue; name one that is there")),
+    ];
+    check_asking(&rule("exists = true"), &[], &cases);
+}
+
+#[test]
+fn j3_an_issue_has_the_project_status_type_or_query_that_is_wanted() {
+    let edits = [
+        json!({"key": "ABC-1", "status": "In Progress", "type": "Bug"}),
+        json!({"key": "ABC-2", "status": "Done", "type": "Task"}),
+    ];
+    let statuses = [
+        ("ABC-1 x", None),
+        ("ABC-2 x", Some("issue: ")),
+        ("ABC-2 y", Some("names ABC-2, which is Done; name one that is In Progress")),
+        ("ABC-2 after ABC-1", None),
+    ];
+    check_asking(&rule("statuses = [\"In Progress\"]"), &edits, &statuses);
+    let every = [("ABC-1 x", None), ("ABC-2 after ABC-1", Some("names ABC-2, which is Done"))];
+    check_asking(&rule("statuses = [\"in progress\"]\nevery = true"), &edits, &every);
+    let categories = [
+        ("ABC-1 x", None),
+        ("ABC-3 x", None),
+        ("ABC-2 x", Some("which is Done (done); name one that is to do or in progress")),
+    ];
+    check_asking(&rule("categories = [\"to-do\", \"in-progress\"]"), &edits, &categories);
+    check_asking(
+        &rule("types = [\"Bug\"]"),
+        &edits,
+        &[("ABC-1 x", None), ("ABC-2 x", Some("which is a Task; name one that is Bug"))],
+    );
+    let found = [("ABC-1 x", None), ("ABC-2 x", Some("name one that is found by status = \"In Progress\""))];
+    check_asking(&rule("jql = 'status = \"In Progress\"'"), &edits, &found);
+    let none = World::with(
+        "projects = [\"ABC\", \"DEF\"]\n",
+        &format!("{}{CALM}policy_ms = 20000\n", rule("projects = [\"DEF\"]")),
+    );
+    let repository = none.repository("tool");
+    let clone = none.clone_of(&repository, "tool");
+    clone.commit("ABC-1 x");
+    let (came_in, said) = push(&clone);
+    assert!(!came_in && said.contains("names ABC-1, whose project is not wanted here; name one of DEF"), "{said}");
+    clone.git(&["commit", "--quiet", "--amend", "-m", "DEF-1 for ABC-1"]);
+    assert!(push(&clone).0, "no daemon is needed to tell a project");
+}
+
+#[test]
+fn j4_the_author_is_the_one_that_an_issue_is_assigned_to() {
+    let edits = [json!({"key": "ABC-1", "assignee": "ann"}), json!({"key": "ABC-2", "assignee": "bo"})];
+    let cases = [
+        ("ABC-1 x", None),
+        ("ABC-2 x", Some("names ABC-2, which is assigned to Bo and not to its author")),
+        ("ABC-3 x", Some("which is assigned to nobody and not to its author")),
+    ];
+    check_asking(&rule("assignee = true"), &edits, &cases);
+}
+
+#[test]
+fn j12_what_cannot_be_known_is_let_in_or_refused_as_the_rule_says() {
+    for (on_unknown, comes_in) in [("allow", true), ("refuse", false)] {
+        let policy = format!("[[policy]]\nlevel = \"block\"\nexists = true\non_unknown = \"{on_unknown}\"\n");
+        let world = asking(&policy);
+        let repository = world.repository("tool");
+        let clone = world.clone_of(&repository, "tool");
+        clone.commit("ABC-1 x");
+        let (came_in, said) = push(&clone);
+        assert_eq!(came_in, comes_in, "{said}");
+        assert!(said.contains("could not be looked at for ABC-1: the daemon is not running"), "{said}");
+
+        let _daemon = world.daemon();
+        world.sandbox.misbehave(json!([{"on": "platform", "act": {"status": {"code": 503}}}]));
+        clone.git(&["commit", "--quiet", "--amend", "-m", "ABC-2 x"]);
+        let output = clone.try_push(&["--force", "origin", "HEAD:main"]);
+        assert_eq!(output.status.success(), comes_in, "{}", err(&output));
+        assert!(err(&output).contains("could not be looked at for ABC-2: "), "{}", err(&output));
+    }
+}
+
+#[test]
+fn j13_jira_is_asked_once_for_all_commits_and_not_again_for_what_was_just_seen() {
+    let world = asking(&rule("exists = true"));
+    let _daemon = world.daemon();
+    let repository = world.repository("tool");
+    let clone = world.clone_of(&repository, "tool");
+    for number in 1..=9 {
+        clone.commit(&format!("ABC-{number} x"));
+    }
+    assert!(push(&clone).0);
+    let looks = || world.sandbox.requests("/issue/bulkfetch").len();
+    assert_eq!(looks(), 1);
+    clone.commit("ABC-3 again");
+    assert!(push(&clone).0);
+    assert_eq!(looks(), 1);
+}
+
+#[test]
+fn j14_f12_a_commit_in_a_clone_says_what_its_issue_is_and_refuses_one_that_is_not_there() {
+    let world = asking(&rule("exists = true"));
+    world.sandbox.edit_issue(json!({"key": "ABC-1", "summary": "The till rings"}));
+    let _daemon = world.daemon();
+    let clone = world.clone_of(&world.plain_repository("tool", &[]), "tool");
+    clone.commit("begin");
+    world.agent_says(&["install", clone.path.to_str().unwrap(), "--account", "mine"]);
+    crate::harness::wait_until("the daemon knows the account", || {
+        let output = clone.command(&["commit", "--allow-empty", "-m", "ABC-1 x"]).output().unwrap();
+        err(&output).contains("jira: links ABC-1 “The till rings”")
+    });
+    let output = clone.command(&["commit", "--allow-empty", "-m", "ABC-77 x"]).output().unwrap();
+    assert!(!output.status.success());
+    assert!(err(&output).contains("exists: names ABC-77, and there is no such issue"), "{}", err(&output));
+}
+
+#[test]
+fn c2_ten_thousand_commits_are_judged_in_one_push() {
+    let world = world(&format!("{KEY}subject_max = 72\nblank_line = true\n"));
+    let repository = world.repository("tool");
+    let clone = world.clone_of(&repository, "tool");
+    let mut stream = String::new();
+    for number in 1..=10_000 {
+        let message = format!("ABC-1 commit {number}\n\nbody\n");
+        stream += &format!(
+            "commit refs/heads/main\ncommitter A <a@example.org> {} +0000\ndata {}\n{message}\n",
+            1_700_000_000 + number,
+            message.len()
+        );
+    }
+    let mut import = clone.command(&["fast-import", "--quiet"]);
+    let mut child = import.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), stream.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    clone.git(&["symbolic-ref", "HEAD", "refs/heads/main"]);
+    clone.git(&["reset", "--quiet", "--hard"]);
+    let began = std::time::Instant::now();
+    let (came_in, said) = push(&clone);
+    assert!(came_in && !said.contains("in time"), "{said}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+    clone.commit("wrong");
+    assert!(!push(&clone).0);
 }
