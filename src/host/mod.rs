@@ -195,6 +195,8 @@ pub(crate) enum Error {
     Manifest { path: PathBuf, source: serde_json::Error },
     #[error("{path} was written by a newer agent: format {format}, this one knows {known}")]
     NewerManifest { path: PathBuf, format: u32, known: u32 },
+    #[error("there is no hook {name} for such a repository; there are {hooks}")]
+    NoSuchHook { name: String, hooks: String },
     #[error("the repository cannot be given an id")]
     Id(#[from] git::Error),
     #[error("{path}")]
@@ -252,12 +254,17 @@ pub(crate) fn set_config(repository: &git::Repository, path: &Path) -> Result<()
 ///
 /// Comes before the repository gets its `agent.repoid`, so that [`uninstall`] can give back the config as it was.
 pub(crate) fn install(git_dir: &Path, agent: &Path) -> Result<Installed, Error> {
-    install_with(&Git::default(), git_dir, agent)
+    install_with(&Git::default(), git_dir, agent, &[])
+}
+
+/// Puts in only these of the hooks that belong to such a place; those that are there already stay.
+pub(crate) fn install_only(git_dir: &Path, agent: &Path, only: &[String]) -> Result<Installed, Error> {
+    install_with(&Git::default(), git_dir, agent, only)
 }
 
 /// Tells what [`install`] would do or what speaks against it, and changes nothing.
 pub(crate) fn plan(git_dir: &Path, agent: &Path) -> Result<Vec<HookReport>, Error> {
-    let planned = planned(&Git::default(), git_dir, agent)?;
+    let planned = planned(&Git::default(), git_dir, agent, &[])?;
     let dir = planned.drop_in.unwrap_or_else(|| planned.hooks.path());
     for dir in [git_dir.to_owned(), dir].into_iter().filter(|dir| dir.exists()) {
         rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK)
@@ -288,7 +295,17 @@ pub(crate) fn uninstall_shared(hooks: &Path) -> Result<Vec<(PathBuf, Outcome)>, 
 ///
 /// What its refs are now is known from then on: only what moves later is news.
 pub(crate) fn cover(git_dir: &Path, agent: &Path, config: Option<&Path>) -> Result<(Installed, String), Error> {
-    let installed = install(git_dir, agent)?;
+    cover_only(git_dir, agent, config, &[])
+}
+
+/// As [`cover`], with only these hooks; none named means all.
+pub(crate) fn cover_only(
+    git_dir: &Path,
+    agent: &Path,
+    config: Option<&Path>,
+    only: &[String],
+) -> Result<(Installed, String), Error> {
+    let installed = install_only(git_dir, agent, only)?;
     // The daemon and a person may be here at once, and only one of them can write the repository's config.
     let _lock = Dir::open(&installed.git_dir)?.lock()?;
     let repository = git::Repository::open(&installed.git_dir)?;
@@ -334,8 +351,8 @@ const POLICY: &str = "policy";
 const ALL: [&str; 6] =
     ["pre-receive", "post-receive", "prepare-commit-msg", "commit-msg", "pre-push", "reference-transaction"];
 
-fn install_with(git: &Git, git_dir: &Path, agent: &Path) -> Result<Installed, Error> {
-    let planned = planned(git, git_dir, agent)?;
+fn install_with(git: &Git, git_dir: &Path, agent: &Path, only: &[String]) -> Result<Installed, Error> {
+    let planned = planned(git, git_dir, agent, only)?;
     planned.hooks.carry_out(&planned.plans, git)?;
     if let Some(dir) = &planned.drop_in {
         drop_in::put(dir, agent)?;
@@ -355,7 +372,7 @@ struct Planned {
     reports: Vec<HookReport>,
 }
 
-fn planned(git: &Git, git_dir: &Path, agent: &Path) -> Result<Planned, Error> {
+fn planned(git: &Git, git_dir: &Path, agent: &Path, only: &[String]) -> Result<Planned, Error> {
     shim::check_agent(agent)?;
     let common = open(git_dir)?;
     let git_dir = common.path().to_owned();
@@ -372,7 +389,11 @@ fn planned(git: &Git, git_dir: &Path, agent: &Path) -> Result<Planned, Error> {
         let reports = drop_in::plan(dir, agent)?;
         return Ok(Planned { hooks, place, plans: Vec::new(), drop_in, reports });
     }
-    let plans = place.hooks().iter().map(|name| hooks.plan(name, agent)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(other) = only.iter().find(|name| !place.hooks().contains(&name.as_str())) {
+        return Err(Error::NoSuchHook { name: other.clone(), hooks: place.hooks().join(", ") });
+    }
+    let wanted = place.hooks().iter().filter(|name| only.is_empty() || only.iter().any(|one| one == **name));
+    let plans = wanted.map(|name| hooks.plan(name, agent)).collect::<Result<Vec<_>, _>>()?;
     let reports = plans.iter().map(Plan::report).collect();
     Ok(Planned { hooks, place, plans, drop_in, reports })
 }
@@ -432,7 +453,12 @@ fn inspect_at(common: &Dir, place: Place, fires: PathBuf) -> Result<Vec<HookStat
     let elsewhere = (fires.canonicalize().ok() != here.canonicalize().ok()).then_some(fires);
     let hooks_dir = if here.is_dir() { Some(Dir::open(&here)?) } else { None };
     let look = |name: &&'static str| look_at(name, &here, hooks_dir.as_ref(), manifest.as_ref(), elsewhere.as_deref());
-    place.hooks().iter().map(look).collect()
+    // Where only some were wanted, the others lack nowhere.
+    let wanted = |name: &&&'static str| match &manifest {
+        Some(manifest) if !manifest.hooks.is_empty() => manifest.hooks.contains_key(**name),
+        _ => true,
+    };
+    place.hooks().iter().filter(wanted).map(look).collect()
 }
 
 fn look_at(

@@ -87,11 +87,28 @@ pub(super) fn is_link(hook: &str, target: &Path) -> bool {
 impl Shim {
     pub(super) fn render(&self) -> Vec<u8> {
         let before = self.before.as_ref().map_or("''".into(), |before| format!("\"${{0%/*}}/{before}\""));
-        // Git runs this hook three times for every reference; only the last time tells something.
-        let guard = if self.hook == "reference-transaction" { "[ \"$1\" = committed ] || go_on \"$@\"\n" } else { "" };
+        let guard = guard(self.hook);
         let text = TEMPLATE.replace("@GUARD@\n", guard).replace("@HOOK@", self.hook).replace("@BEFORE@", &before);
         let (head, tail) = text.split_once("@AGENT@").expect("the template names the agent once");
         [head.as_bytes(), &quote(self.agent.as_os_str()), tail.as_bytes()].concat()
+    }
+}
+
+/// What spares the start of the agent where it has nothing to do.
+fn guard(hook: &str) -> &'static str {
+    match hook {
+        // Git runs this hook three times for every reference; only the last time tells something, and only after pre-push.
+        "reference-transaction" => {
+            "[ \"$1\" = committed ] || go_on \"$@\"\n\
+             [ -e \"${0%/*}/../agent/pushing\" ] || [ -e \"${GIT_DIR:-.git}/agent/pushing\" ] || \
+             [ -e \"${0%/*}/../../agent/pushing\" ] || go_on \"$@\"\n"
+        }
+        // Only a message that somebody begins gets a key; a rebase runs this hook for every commit.
+        "prepare-commit-msg" => {
+            "case $2 in '' | message) ;; *) go_on \"$@\" ;; esac\n\
+             [ ! -d \"${GIT_DIR:-.git}/rebase-merge\" ] || go_on \"$@\"\n"
+        }
+        _ => "",
     }
 }
 

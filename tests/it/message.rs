@@ -285,3 +285,30 @@ fn c3_a_commit_goes_on_without_the_agent_and_with_a_read_only_git_directory() {
     clone.git(&["commit", "--quiet", "--allow-empty", "-m", "x"]);
     assert_eq!(message(&clone), "x");
 }
+
+#[test]
+fn c3_only_the_hooks_that_are_wanted_are_put_in() {
+    let world = world("");
+    let clone = world.clone_of(&world.plain_repository("tool", &[]), "tool");
+    let path = clone.path.to_str().unwrap();
+    let wrong = world.agent(&["install", path, "--hook", "commit-msgs"]).output().unwrap();
+    assert!(
+        err(&wrong).contains("there are prepare-commit-msg, commit-msg, pre-push, reference-transaction"),
+        "{}",
+        err(&wrong)
+    );
+    world.agent_says(&["install", path, "--hook", "prepare-commit-msg"]);
+    assert!(!clone.path.join(".git/hooks/commit-msg").exists());
+    clone.git(&["checkout", "--quiet", "-b", "ABC-7"]);
+    clone.git(&["commit", "--quiet", "--allow-empty", "-m", "x"]);
+    assert_eq!(message(&clone), "ABC-7 x");
+    world.agent_says(&["install", path, "--hook", "commit-msg"]);
+    assert!(
+        clone.path.join(".git/hooks/prepare-commit-msg").exists() && clone.path.join(".git/hooks/commit-msg").exists()
+    );
+    world.agent_says(&["uninstall", path]);
+    assert!(
+        !clone.path.join(".git/hooks/prepare-commit-msg").exists()
+            && !clone.path.join(".git/hooks/commit-msg").exists()
+    );
+}
