@@ -101,7 +101,8 @@ fn k2_a_message_that_has_its_own_story_is_left_alone() {
     commit(&["--fixup", "HEAD"], "fixup! ABC-8 another issue");
     commit(&["--squash", "HEAD~1", "-m", ""], "squash! ABC-8 another issue");
     clone.git(&["config", "agent.key", "off"]);
-    std::fs::write(clone.path.join("file-0"), "changed").unwrap();
+    std::fs::write(clone.path.join("own"), "changed").unwrap();
+    clone.git(&["add", "own"]);
     commit(&["-a", "-m", "plain"], "plain");
     clone.git(&["config", "--unset", "agent.key"]);
     commit(&["-C", "HEAD"], "plain");
@@ -153,7 +154,8 @@ fn k2_a_linked_worktree_has_the_key_of_its_own_branch() {
     clone.git(&["worktree", "add", "--quiet", "-b", "ABC-8", other.to_str().unwrap()]);
     clone.git(&["-C", other.to_str().unwrap(), "commit", "--quiet", "--allow-empty", "-m", "x"]);
     assert_eq!(clone.git(&["log", "-1", "--format=%B", "ABC-8"]).trim(), "ABC-8 x");
-    std::fs::write(clone.path.join("file-0"), "changed").unwrap();
+    std::fs::write(clone.path.join("own"), "changed").unwrap();
+    clone.git(&["add", "own"]);
     clone.git(&["commit", "--quiet", "-a", "-m", "all"]);
     assert_eq!(message(&clone), "ABC-7 all");
 }
@@ -193,7 +195,8 @@ fn f12_a_commit_says_which_keys_and_orders_it_read_and_what_is_wrong_with_them()
 fn f12_comments_and_the_diff_below_the_scissors_are_not_read() {
     let world = world(KEY);
     let clone = clone(&world, "plain");
-    std::fs::write(clone.path.join("file-0"), "ABC-1 in the diff\n").unwrap();
+    std::fs::write(clone.path.join("own"), "ABC-1 in the diff\n").unwrap();
+    clone.git(&["add", "own"]);
     let script = world.folder.join("words");
     write_script(&script, "sed -i '1s/$/words/; 2i # ABC-2 in a comment' \"$1\"");
     let commit = |arguments: &[&str]| {
@@ -244,8 +247,7 @@ fn k16_a_missing_key_is_asked_for_on_the_terminal() {
         (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
     if world.command("script").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no `script` to make a terminal with");
-        return;
+        return crate::hook::skipped("there is no script here");
     }
     let (made, said) = on_terminal("nonsense\nabc-5\n", "-m words");
     assert!(made && said.contains("nonsense is no key of an issue"), "{said}");

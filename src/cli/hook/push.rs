@@ -154,7 +154,7 @@ impl Hook {
         let wrong: HashSet<Oid> = findings.iter().filter_map(|finding| finding.commit).collect();
         let all = || batches.iter().flat_map(|batch| &batch.commits);
         let newest = all().next().map(|commit| commit.id);
-        let oldest = all().filter(|commit| wrong.contains(&commit.id)).next_back();
+        let oldest = all().rfind(|commit| wrong.contains(&commit.id));
         judged.oldest = oldest.map(|commit| Oldest {
             id: commit.id,
             alone: newest == Some(commit.id),
