@@ -249,7 +249,9 @@ fn judge_commits(
 ) -> anyhow::Result<ExitCode> {
     let count = commits.len();
     let batch = [Batch { branch, commits }];
-    let findings = bench.judge(&batch, None, places, Instant::now() + PATIENCE);
+    let mut findings = bench.judge(&batch, None, places, Instant::now() + PATIENCE);
+    // Who pushed the past is not known to anybody.
+    findings.retain(|finding| !(finding.unknown && finding.rule == "committer"));
     let blocks = findings.iter().any(|finding| finding.level == Level::Block);
     if arguments.json {
         show::line(serde_json::to_string_pretty(&findings.iter().map(as_json).collect::<Vec<_>>())?);
@@ -269,7 +271,8 @@ fn judge_commits(
         ids.len()
     };
     let (refused, warned) = (of(Level::Block), of(Level::Warn));
-    show::line(format_args!("{count} commits: {refused} would be refused, {warned} would be warned of"));
+    let noun = if count == 1 { "commit" } else { "commits" };
+    show::line(format_args!("{count} {noun}: {refused} would be refused, {warned} would be warned of"));
     Ok(code(blocks))
 }
 
@@ -286,7 +289,6 @@ fn table(findings: &[Finding]) -> Vec<String> {
         let level = name(finding.level);
         rows.push(format!("{id:<10}  {level:<5}  {:<9}  “{subject}” {}", finding.rule, finding.because));
     }
-    rows.push(String::new());
     let mut rules: Vec<&str> = findings.iter().map(|finding| finding.rule).collect();
     rules.sort_unstable();
     rules.dedup();

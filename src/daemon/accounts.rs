@@ -174,8 +174,9 @@ fn mark_policies(config: &Config) {
     for account in &config.account {
         let linked = config.repositories_of(account).repositories;
         for git_dir in linked.into_iter().filter(|git_dir| host::has_hooks(git_dir)) {
+            // Where the daemon may not write, `agent account cover` or the hook itself does it.
             if let Err(error) = host::mark_policy(&git_dir, !config.policies(&git_dir).is_empty()) {
-                tracing::warn!("whether a policy holds in {} could not be noted there: {error}", git_dir.display());
+                tracing::debug!("whether a policy holds in {} could not be noted there: {error}", git_dir.display());
             }
         }
     }

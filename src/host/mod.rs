@@ -345,6 +345,16 @@ pub(crate) fn mark_policy(git_dir: &Path, holds: bool) -> std::io::Result<bool> 
     }
 }
 
+/// Whether a repository bears the mark of [`mark_policy`].
+pub(crate) fn is_marked(git_dir: &Path) -> bool {
+    git_dir.join(FOLDER).join(POLICY).exists()
+}
+
+/// Whether others push to a repository, or somebody works in it.
+pub(crate) fn place_of(git_dir: &Path) -> Result<Place, Error> {
+    Git::default().place(git_dir)
+}
+
 /// The mark that [`mark_policy`] sets, under the name the shim looks for.
 const POLICY: &str = "policy";
 

@@ -571,3 +571,38 @@ fn c2_ten_thousand_commits_are_judged_in_one_push() {
     clone.commit("wrong");
     assert!(!push(&clone).0);
 }
+
+#[test]
+fn j9_a_repository_that_is_made_waits_for_a_policy_from_its_first_push_on() {
+    let world = world(KEY);
+    world.agent_says(&["repo", "create", "Fresh"]);
+    let path = world.folder.join("repositories/fresh.git");
+    let clone = world.clone_of(&Repository { world: &world, path: path.clone() }, "fresh");
+    clone.commit("wrong");
+    assert!(!push(&clone).0);
+    let doctor = world.agent(&["doctor"]).current_dir(&path).output().unwrap();
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(said.contains("a policy holds here, and pushes wait for it"), "{said}");
+    std::fs::remove_file(path.join("agent/policy")).unwrap();
+    let doctor = world.agent(&["doctor"]).current_dir(&path).output().unwrap();
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("pushes do not wait for it yet"));
+    // The push that comes before anybody noted it goes on, and notes it for the next.
+    assert!(push(&clone).0);
+    crate::harness::wait_until("the hook noted it", || path.join("agent/policy").exists());
+    clone.commit("wrong again");
+    assert!(!push(&clone).0);
+}
+
+#[test]
+fn j11_what_another_remote_has_is_no_news_to_a_clone() {
+    let world = world(KEY);
+    let upstream = world.plain_repository("upstream", &[]);
+    let clone = world.clone_of(&upstream, "work");
+    clone.commit("old");
+    clone.push(&["origin", "HEAD:main"]);
+    world.agent_says(&["install", clone.path.to_str().unwrap()]);
+    let fork = world.plain_repository("fork", &[]);
+    clone.git(&["checkout", "--quiet", "-b", "ABC-1"]);
+    clone.git(&["commit", "--quiet", "--allow-empty", "-m", "mine"]);
+    clone.push(&[fork.path.to_str().unwrap(), "HEAD:refs/heads/ABC-1"]);
+}

@@ -330,10 +330,8 @@ impl Hook {
             "post-receive" => self.push(&concerning(stdin)?),
             PREPARE => self.prepare(Path::new(first), self.call.arguments.arguments.get(1).map(OsString::as_os_str)),
             "commit-msg" => self.message(Path::new(first)),
-            "pre-push" => {
-                let remote = first.to_string_lossy();
-                if self.lets_out(stdin, &remote)? { self.pre_push(stdin, &remote) } else { Ok(Vec::new()) }
-            }
+            "pre-push" if self.lets_out(stdin)? => self.pre_push(stdin, &first.to_string_lossy()),
+            "pre-push" => Ok(Vec::new()),
             "reference-transaction" => self.reference_transaction(stdin, &first.to_string_lossy()),
             other => anyhow::bail!("there is nothing to do in {other}"),
         }

@@ -62,7 +62,7 @@ impl Hook {
     }
 
     /// Tells whether a push may leave a clone; lines are `local-ref local-id remote-ref remote-id`.
-    pub(super) fn lets_out(&self, stdin: &[u8], remote: &str) -> anyhow::Result<bool> {
+    pub(super) fn lets_out(&self, stdin: &[u8]) -> anyhow::Result<bool> {
         let policies = self.config.policies(&self.git_dir);
         if policies.is_empty() {
             return Ok(true);
@@ -75,9 +75,9 @@ impl Hook {
         }
         let refuses = policies.refuse_unknown();
         self.watch_policy(Late { refused: refuses, line: too_late(refuses) });
-        let ours = [b"refs/remotes/", remote.as_bytes(), b"/"].concat();
+        // What any remote has is no news of ours; the server knows better what is news to it.
         let refs = self.repository.refs()?;
-        let there = refs.iter().filter(|(name, _)| name.as_bytes().starts_with(&ours)).map(|(_, id)| *id);
+        let there = refs.iter().filter(|(name, _)| name.as_bytes().starts_with(b"refs/remotes/")).map(|(_, id)| *id);
         let there: Vec<Oid> = there.chain(updates.iter().filter_map(|update| update.old)).collect();
         let bench = Bench::new(&self.repository, &self.config, policies)?;
         let me = bench.somebody(&desk.ident(&self.environment.committer));
