@@ -201,9 +201,18 @@ mod tests {
     fn f79_what_a_newer_agent_adds_is_passed_over() {
         let event = event();
         let mut bytes = event.encode();
-        assert_eq!(bytes[0], 0x8a, "an array of ten");
-        bytes[0] = 0x8b;
+        assert_eq!(bytes[0], 0x8b, "an array of eleven");
+        bytes[0] = 0x8c;
         bytes.push(0x07);
+        assert_eq!(Event::decode(&bytes).unwrap(), event);
+    }
+
+    #[test]
+    fn f79_what_an_older_agent_left_out_is_empty() {
+        let event = Event { overridden: Vec::new(), ..event() };
+        let mut bytes = event.encode();
+        assert_eq!((bytes[0], bytes.pop()), (0x8b, Some(0x80)), "the last of eleven is an empty array");
+        bytes[0] = 0x8a;
         assert_eq!(Event::decode(&bytes).unwrap(), event);
     }
 

@@ -103,10 +103,12 @@ fn guard(hook: &str) -> &'static str {
              [ -e \"${0%/*}/../agent/pushing\" ] || [ -e \"${GIT_DIR:-.git}/agent/pushing\" ] || \
              [ -e \"${0%/*}/../../agent/pushing\" ] || go_on \"$@\"\n"
         }
-        // Only a message that somebody begins gets a key; a rebase runs this hook for every commit.
+        // Only a message that somebody begins gets a key, and only on a branch whose name may have one. A rebase, which runs
+        // this hook for every commit, is on no branch. With reftable the file does not tell.
         "prepare-commit-msg" => {
             "case $2 in '' | message) ;; *) go_on \"$@\" ;; esac\n\
-             [ ! -d \"${GIT_DIR:-.git}/rebase-merge\" ] || go_on \"$@\"\n"
+             read -r head 2>/dev/null <\"${GIT_DIR:-.git}/HEAD\" || go_on \"$@\"\n\
+             case $head in *-[1-9]* | *.invalid) ;; *) go_on \"$@\" ;; esac\n"
         }
         _ => "",
     }
@@ -212,6 +214,7 @@ mod tests {
     fn a_shim_says_what_it_was_made_of() {
         check_reads_back("post-receive", "/usr/bin/agent", None);
         check_reads_back("pre-push", "/usr/bin/agent", Some("../agent/before/pre-push"));
+        check_reads_back("prepare-commit-msg", "/usr/bin/agent", Some("../agent/before/prepare-commit-msg"));
         check_reads_back("reference-transaction", "/opt/it's $(here)/a \"b\"/agent", Some("../../agent/before/x"));
     }
 

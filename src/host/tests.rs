@@ -326,7 +326,7 @@ fn check_push(spoil: impl FnOnce(&World), calls: &str) {
 
 #[test]
 fn a_push_runs_the_agent_and_then_the_hook_that_was_there() {
-    check_push(|_| (), "prepare-commit-msg commit-msg pre-push pre-receive post-receive");
+    check_push(|_| (), "commit-msg pre-push pre-receive post-receive");
 }
 
 #[test]

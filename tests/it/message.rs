@@ -314,3 +314,20 @@ fn c3_only_the_hooks_that_are_wanted_are_put_in() {
             && !clone.path.join(".git/hooks/commit-msg").exists()
     );
 }
+
+#[test]
+fn k2_a_clone_with_refs_in_tables_has_its_key_too() {
+    let world = world("");
+    let origin = world.plain_repository("tool", &[]);
+    let path = world.folder.join("clones/tables");
+    let known =
+        world.command("git").args(["clone", "--quiet", "--ref-format=reftable"]).arg(&origin.path).arg(&path).output();
+    if !known.unwrap().status.success() {
+        return crate::hook::skipped("this git knows no reftable");
+    }
+    let clone = Repository { world: &world, path };
+    world.agent_says(&["install", clone.path.to_str().unwrap()]);
+    clone.git(&["checkout", "--quiet", "-b", "ABC-7"]);
+    clone.git(&["commit", "--quiet", "--allow-empty", "-m", "x"]);
+    assert_eq!(message(&clone), "ABC-7 x");
+}

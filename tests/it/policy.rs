@@ -606,3 +606,15 @@ fn j11_what_another_remote_has_is_no_news_to_a_clone() {
     clone.git(&["commit", "--quiet", "--allow-empty", "-m", "mine"]);
     clone.push(&[fork.path.to_str().unwrap(), "HEAD:refs/heads/ABC-1"]);
 }
+
+#[test]
+fn j12_a_daemon_that_does_not_answer_holds_a_push_up_no_longer_than_the_rule_waits() {
+    let world = asking(&format!("{KEY}exists = true\nwait = \"100 ms\"\n"));
+    let repository = world.repository("tool");
+    let clone = world.clone_of(&repository, "tool");
+    let _listener = std::os::unix::net::UnixListener::bind(world.socket()).unwrap();
+    clone.commit("ABC-1 x");
+    let (came_in, said) = push(&clone);
+    assert!(came_in && said.contains("could not be looked at for ABC-1: the daemon did not answer in time"), "{said}");
+    assert!(!said.contains("could not be laid beside"), "{said}");
+}
