@@ -17,6 +17,7 @@ mod here;
 mod hidden;
 mod hook;
 mod install;
+mod issue;
 mod judge;
 mod link;
 mod login;
@@ -82,6 +83,10 @@ enum Word {
     Status(status::Arguments),
     /// Show the way of a commit, an issue or a branch from Git to Jira
     Why(why::Arguments),
+    /// Show what an issue is: its summary, status and assignee
+    Issue(issue::Arguments),
+    /// Open the page of an issue
+    Open(issue::Open),
     /// Lay a message or commits beside the policy of the repository, before others do
     Check(check::Arguments),
     /// Show what a message would do, without doing it
@@ -164,6 +169,8 @@ pub fn main() -> ExitCode {
         Word::Forget(word) => forget::run(&word, &context),
         Word::Status(word) => status::run(word, &context),
         Word::Why(word) => why::run(&word, &context),
+        Word::Issue(word) => issue::run(&word, &context),
+        Word::Open(word) => issue::open(&word, &context),
         Word::Check(word) => check::run(&word, &context),
         Word::Parse(word) => parse::run(&word, &context),
         Word::Queue(word) => queue::run(word, &context),
