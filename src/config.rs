@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::host::{self, Account, Below, NOWHERE};
 use crate::people::{self, Group, People, Person};
+use crate::policy::{self, Policies};
 use crate::smart::Policy;
 use crate::{branch, mail, parse, queue, send};
 
@@ -24,6 +25,8 @@ pub struct Config {
     pub hook: Hook,
     pub queue: queue::Settings,
     pub parse: parse::Settings,
+    pub message: policy::Message,
+    pub policy: Vec<policy::Settings>,
     pub site: Vec<send::Settings>,
     pub account: Vec<Account>,
     pub person: Vec<Person>,
@@ -74,6 +77,8 @@ pub struct Hook {
     pub read_ms: u64,
     /// Milliseconds after which the hook ends, whatever it is doing. Default 250.
     pub deadline_ms: u64,
+    /// Milliseconds in which a policy has to be decided; what was not looked at by then is unknown. Default 10000.
+    pub policy_ms: u64,
 }
 
 /// Where things are, after all defaults.
@@ -107,6 +112,13 @@ pub struct Environment {
     /// What opens pages for this person.
     pub browser: Option<OsString>,
     pub no_color: bool,
+    /// Whether a person writes the message in an editor: Git names `:` where none is used.
+    pub editor: bool,
+    /// Whether somebody may be asked on the terminal.
+    pub terminal: bool,
+    /// The author and the committer that Git or a person names: name and address.
+    pub author: (Option<OsString>, Option<OsString>),
+    pub committer: (Option<OsString>, Option<OsString>),
     /// What hosts say about the pusher, from a fixed list of names.
     pub claims: Vec<(String, OsString)>,
     pub push_options: Vec<OsString>,
@@ -136,7 +148,7 @@ pub enum Error {
 
 impl Default for Hook {
     fn default() -> Self {
-        Hook { answer: true, commits: 250, read_ms: 100, deadline_ms: 250 }
+        Hook { answer: true, commits: 250, read_ms: 100, deadline_ms: 250, policy_ms: 10_000 }
     }
 }
 
@@ -246,6 +258,16 @@ impl Config {
         Config { parse, ..Config::default() }.rules_at(Some(site))
     }
 
+    /// What is asked of commits in a repository.
+    pub fn policies(&self, git_dir: &Path) -> Policies {
+        match self.account_of(git_dir) {
+            Some(account) if !self.policy.is_empty() => {
+                Policies::of(&self.policy, &account.name, &account.repository_name(git_dir))
+            }
+            _ => Policies::default(),
+        }
+    }
+
     /// The people of the table, joined, with the files that belong to it.
     pub fn people(&self) -> Result<People, String> {
         self.table()?.with_files(&self.people).map_err(|because| format!("people: {because}"))
@@ -275,6 +297,14 @@ impl Config {
     fn check(&self) -> Result<(), String> {
         self.rules(None).map_err(|error| error.to_string())?;
         let people = self.table()?;
+        self.message.check().map_err(|because| format!("message: {because}"))?;
+        for (number, section) in (1..).zip(&self.policy) {
+            section.check().map_err(|because| format!("policy {number}: {because}"))?;
+            let known = |name: &&String| self.account.iter().any(|account| account.name == **name);
+            if let Some(name) = section.accounts.iter().find(|name| !known(name)) {
+                return Err(format!("policy {number}: there is no account called {name}"));
+            }
+        }
         self.mail.post().map_err(|because| format!("mail: {because}"))?;
         self.branch.check().map_err(|error| format!("branch: template: {error}"))?;
         let mut names = BTreeSet::new();
@@ -419,6 +449,10 @@ impl Environment {
             journal: std::env::var_os("JOURNAL_STREAM").is_some(),
             browser: std::env::var_os("BROWSER"),
             no_color: path("NO_COLOR").is_some(),
+            editor: std::env::var_os("GIT_EDITOR").is_none_or(|editor| editor != ":"),
+            terminal: std::env::var_os("GIT_TERMINAL_PROMPT").is_none_or(|prompt| prompt != "0"),
+            author: (std::env::var_os("GIT_AUTHOR_NAME"), std::env::var_os("GIT_AUTHOR_EMAIL")),
+            committer: (std::env::var_os("GIT_COMMITTER_NAME"), std::env::var_os("GIT_COMMITTER_EMAIL")),
             claims: claims.collect(),
             push_options: (0..options.min(MOST_PUSH_OPTIONS))
                 .filter_map(|n| std::env::var_os(format!("GIT_PUSH_OPTION_{n}")))

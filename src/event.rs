@@ -50,6 +50,10 @@ pub struct Event {
     /// What the updated branches point at now, where it is not among `commits`.
     #[n(9)]
     pub tips: Vec<Commit>,
+    /// What a policy had to say of a push that was let in all the same, for the reason its push option gives.
+    #[n(10)]
+    #[cbor(default)]
+    pub overridden: Vec<String>,
 }
 
 /// Why an event exists.
@@ -177,6 +181,7 @@ mod tests {
             rest: true,
             claims: vec![Claim { name: "GL_USER".to_owned(), value: b"ann".to_vec() }],
             push_options: vec![PushOption(b"x=\xff;y".to_vec())],
+            overridden: vec!["key: x".to_owned()],
             tips: Vec::new(),
         }
     }
@@ -196,9 +201,18 @@ mod tests {
     fn f79_what_a_newer_agent_adds_is_passed_over() {
         let event = event();
         let mut bytes = event.encode();
-        assert_eq!(bytes[0], 0x8a, "an array of ten");
-        bytes[0] = 0x8b;
+        assert_eq!(bytes[0], 0x8b, "an array of eleven");
+        bytes[0] = 0x8c;
         bytes.push(0x07);
+        assert_eq!(Event::decode(&bytes).unwrap(), event);
+    }
+
+    #[test]
+    fn f79_what_an_older_agent_left_out_is_empty() {
+        let event = Event { overridden: Vec::new(), ..event() };
+        let mut bytes = event.encode();
+        assert_eq!((bytes[0], bytes.pop()), (0x8b, Some(0x80)), "the last of eleven is an empty array");
+        bytes[0] = 0x8a;
         assert_eq!(Event::decode(&bytes).unwrap(), event);
     }
 

@@ -10,9 +10,10 @@ pub mod failpoint; // where a test lets the process die
 pub mod clock; // the time of day
 pub mod git; // what happened in a repository
 pub mod parse; // what a commit message asks of Jira
-pub mod event; // git and parse joined: one thing Jira should hear
 pub mod issue; // what Jira says of issues, as the daemon tells it
 pub mod branch; // what a branch for an issue is called
+pub mod policy; // what a team asks of a message
+pub mod event; // git and parse joined: one thing Jira should hear
 pub mod people; // who is who in Git, at the host and in Jira
 pub mod intake; // from a hook to the daemon, or to disk
 pub mod queue; // events Jira has not heard yet, kept safe

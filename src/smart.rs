@@ -20,6 +20,8 @@ use crate::parse::{self, Mentions, Mode, Order, Rules, Verb};
 use crate::people::{self, Evidence, People, Person, Pusher, Signature};
 use crate::queue::{Denied, Ruling};
 
+pub use crate::text::fits;
+
 /// Section `[account.smart]` of the configuration: Smart Commits in the repositories of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -332,27 +334,6 @@ fn verb_name(verb: &Verb) -> &'static str {
 
 fn any_fits(patterns: &[String], refs: &[RefName]) -> bool {
     patterns.iter().any(|pattern| refs.iter().any(|name| fits(pattern.as_bytes(), name.as_bytes())))
-}
-
-/// Whether a name fits a pattern in which `*` stands for anything, slashes too; in time linear in both.
-pub fn fits(pattern: &[u8], name: &[u8]) -> bool {
-    let mut parts = pattern.split(|byte| *byte == b'*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else { return false };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        match memchr::memmem::find(rest, part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    true
 }
 
 #[cfg(test)]

@@ -312,6 +312,7 @@ pub fn differences(origin: &Origin, refs: &[(RefName, Oid)], tips: &[Tip], now: 
         claims: Vec::new(),
         push_options: Vec::new(),
         tips: Vec::new(),
+        overridden: Vec::new(),
     })
 }
 

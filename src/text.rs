@@ -50,6 +50,36 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// Whether a name fits a pattern in which `*` stands for anything, slashes too; in time linear in both.
+pub fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    let mut parts = pattern.split(|byte| *byte == b'*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match memchr::memmem::find(rest, part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+/// Names as a sentence has them: `a, b or c`.
+pub fn listed(names: &[String], last: &str) -> String {
+    match names {
+        [] => String::new(),
+        [only] => only.clone(),
+        [some @ .., one] => format!("{} {last} {one}", some.join(", ")),
+    }
+}
+
 fn write_char(f: &mut Formatter<'_>, c: char) -> fmt::Result {
     match c {
         c if c.is_ascii_control() => write!(f, "\\x{:02x}", c as u32),

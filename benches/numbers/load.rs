@@ -140,6 +140,7 @@ impl Played {
             rest: false,
             claims: Vec::new(),
             push_options: Vec::new(),
+            overridden: Vec::new(),
             tips: Vec::new(),
         };
         Ok((event.id, frame::wrap(&event.encode())?))

@@ -159,16 +159,23 @@ fn cover_all(
     for git_dir in &below.repositories {
         let (outcome, because) = match host::has_hooks(git_dir) || comes_to_rest(git_dir) {
             false => (Outcome::BeingMade, Some("git is still making it".to_owned())),
-            true => match host::cover(git_dir, &agent, chosen, account.hidden()) {
-                Ok(_) if !had.contains(git_dir) => (Outcome::Covered, None),
-                Ok(_) => (Outcome::WasCovered, None),
-                Err(error) => (Outcome::Failed, Some(host::reason(&error))),
-            },
+            true => {
+                match host::cover(git_dir, &agent, chosen, account.hidden()).inspect(|_| note_policy(config, git_dir)) {
+                    Ok(_) if !had.contains(git_dir) => (Outcome::Covered, None),
+                    Ok(_) => (Outcome::WasCovered, None),
+                    Err(error) => (Outcome::Failed, Some(host::reason(&error))),
+                }
+            }
         };
         all.push(done(git_dir, outcome, because));
     }
     all.extend(below.closed.into_iter().map(|(folder, because)| done(&folder, Outcome::Failed, Some(because))));
     Ok(all)
+}
+
+/// Has the hooks of a repository wait for a policy where one holds; where that cannot be noted, the first push notes it.
+fn note_policy(config: &Config, git_dir: &Path) {
+    let _ = host::mark_policy(git_dir, !config.policies(git_dir).is_empty());
 }
 
 fn comes_to_rest(git_dir: &Path) -> bool {

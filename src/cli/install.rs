@@ -19,6 +19,9 @@ pub struct Install {
     /// The account it belongs to; default: the one whose root is above it, else a new one for it alone
     #[arg(long)]
     account: Option<String>,
+    /// Put in only this hook, such as commit-msg; may be given several times. Default: all of ours
+    #[arg(long = "hook", value_name = "NAME")]
+    hooks: Vec<String>,
 }
 
 #[derive(clap::Args)]
@@ -38,7 +41,8 @@ pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
     let config = into_account(config, &places, &git_dir, word.account.as_deref())?;
     let chosen = context.chosen.as_ref().map(|_| places.config.as_path());
     let hidden = config.account_of(&git_dir).and_then(Account::hidden);
-    let (installed, id) = host::cover(&git_dir, &std::env::current_exe()?, chosen, hidden)?;
+    let (installed, id) = host::cover_only(&git_dir, &std::env::current_exe()?, chosen, hidden, &word.hooks)?;
+    host::mark_policy(&installed.git_dir, !config.policies(&installed.git_dir).is_empty())?;
     say(&installed, &id, &config);
     Ok(ExitCode::SUCCESS)
 }

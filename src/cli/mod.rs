@@ -6,8 +6,10 @@
 
 mod account;
 mod admin;
+mod ask;
 mod branch;
 mod change;
+mod check;
 mod daemon;
 mod demo;
 mod doctor;
@@ -19,6 +21,7 @@ mod hidden;
 mod hook;
 mod install;
 mod issue;
+mod judge;
 mod link;
 mod log_time;
 mod login;
@@ -103,6 +106,8 @@ enum Word {
     Tidy(branch::Tidy),
     /// Log work on an issue
     LogTime(log_time::Arguments),
+    /// Lay a message or commits beside the policy of the repository, before others do
+    Check(check::Arguments),
     /// Show what a message would do, without doing it
     Parse(parse::Arguments),
     /// Look at what Jira is owed, and try it again or give it up
@@ -197,6 +202,7 @@ pub fn main() -> ExitCode {
         Word::Branch(word) => branch::run(&word, &context),
         Word::Tidy(word) => branch::tidy(&word, &context),
         Word::LogTime(word) => log_time::run(&word, &context),
+        Word::Check(word) => check::run(&word, &context),
         Word::Parse(word) => parse::run(&word, &context),
         Word::Queue(word) => queue::run(word, &context),
         Word::Effects(word) => effects::run(word, &context),

@@ -77,7 +77,7 @@ fn messages(arguments: &Arguments) -> anyhow::Result<Vec<Vec<u8>>> {
 }
 
 /// The commits that a person names in Git's own ways: one, or a range such as `HEAD~3..`.
-fn resolve(commits: &str) -> anyhow::Result<Vec<Oid>> {
+pub fn resolve(commits: &str) -> anyhow::Result<Vec<Oid>> {
     let mut git = Command::new("git");
     git.args(["rev-list", "--reverse"]);
     if !commits.contains("..") {
@@ -94,7 +94,7 @@ fn as_json(mentions: &Mentions, rules: &Rules, message: &[u8]) -> serde_json::Va
     json!({ "mentions": mentions, "rejected_because": reasons, "refused_because": refusals, "bytes": message.len() })
 }
 
-fn explain(mentions: &Mentions, rules: &Rules, message: &[u8]) {
+pub fn explain(mentions: &Mentions, rules: &Rules, message: &[u8]) {
     let subject = message.split(|byte| *byte == b'\n').next().unwrap_or_default();
     show::line(format_args!("{}", Untrusted(subject)));
     for found in &mentions.keys {
@@ -121,7 +121,8 @@ fn explain(mentions: &Mentions, rules: &Rules, message: &[u8]) {
     }
 }
 
-fn meaning(verb: &Verb) -> String {
+/// What an order does, in words.
+pub fn meaning(verb: &Verb) -> String {
     let with = |comment: &str| match comment {
         "" => String::new(),
         comment => format!(", with the comment “{}”", Untrusted::text(comment)),

@@ -218,6 +218,7 @@ fn events(repository: &Repository, origin: &Origin, scanned: &Scanned, commits: 
             claims: Vec::new(),
             push_options: Vec::new(),
             tips,
+            overridden: Vec::new(),
         }
     };
     refs.into_iter().zip(portions).enumerate().map(event).collect()

@@ -252,9 +252,23 @@ impl Watch {
     }
 }
 
+/// Has the hooks of each repository wait for a policy where one holds, and nowhere else.
+fn mark_policies(config: &Config) {
+    for account in &config.account {
+        let linked = config.repositories_of(account).repositories;
+        for git_dir in linked.into_iter().filter(|git_dir| host::has_hooks(git_dir)) {
+            // Where the daemon may not write, `agent account cover` or the hook itself does it.
+            if let Err(error) = host::mark_policy(&git_dir, !config.policies(&git_dir).is_empty()) {
+                tracing::debug!("whether a policy holds in {} could not be noted there: {error}", git_dir.display());
+            }
+        }
+    }
+}
+
 /// Puts hooks into the repositories that have none, but for those that `refused` them since the last scan.
 fn look(config: &Config, agent: &Path, chosen: Option<&Path>, mut refused: BTreeMap<PathBuf, String>) -> Looked {
     let mut looked = Looked::default();
+    mark_policies(config);
     for account in config.account.iter().filter(|account| account.auto_link) {
         let below = config.repositories_of(account);
         let mut state = AccountState { repositories: below.repositories.len(), ..AccountState::default() };

@@ -134,7 +134,8 @@ async fn take(shared: &Arc<Shared>, body: &[u8], peer: Peer) -> Option<(Reply, O
     if let Err(because) = may_speak(&applied.config, event.repository.git_dir(), peer.uid) {
         return alone(refuse(shared, peer.uid, &because));
     }
-    if event.kind == Kind::Intent {
+    // What was let in against a policy counts only once it is written down, so that hook waits for the word.
+    if event.kind == Kind::Intent && event.overridden.is_empty() {
         note(shared, event, peer.uid);
         return None;
     }

@@ -118,6 +118,17 @@ impl Repository {
         files
     }
 
+    /// Lists the paths of all files a commit changed against its first parent; a merge has no list of its own.
+    pub fn paths(&self, commit: &Commit) -> Result<Vec<Vec<u8>>, Error> {
+        let Some(Step { old, new }) = self.step(commit)? else {
+            return Ok(Vec::new());
+        };
+        let new = self.tree(new)?;
+        let old = old.map_or_else(|| Ok(Arc::default()), |old| self.tree(old))?;
+        let (found, _) = self.differences(old, new, usize::MAX)?;
+        Ok(found.into_iter().map(|difference| difference.path).collect())
+    }
+
     /// Finds the trees a commit leads from and to; nothing for a merge.
     fn step(&self, commit: &Commit) -> Result<Option<Step>, Error> {
         if commit.is_merge() {

@@ -126,6 +126,30 @@ impl Repository {
         Ok(Walk { commits: Vec::new(), complete, missing: walker.missing })
     }
 
+    /// Collects the commits reachable from `tips` but from none of `others`, newest first, as `git rev-list tips --not
+    /// others` does: every one of them is walked from, so this costs reading them all.
+    pub fn walk_beyond(&self, tips: &[Oid], others: &[Oid], budget: Budget) -> Walk {
+        let mut commits = Vec::new();
+        let mut walker = Walker::new(self, None);
+        walker.push_known(others.iter().copied(), budget);
+        walker.push_all(tips);
+        let mut complete = walker.run(budget, &mut |commit| {
+            commits.push(commit);
+            ControlFlow::Continue(())
+        });
+        // What was made within the same seconds may have had its turn before the others' line came by.
+        let oldest = commits.iter().map(|commit| commit.committer.at).min().unwrap_or(i64::MAX);
+        while let Some(next) = walker.waiting.pop().filter(|next| next.at.saturating_add(A_DAY) >= oldest) {
+            if budget.is_spent(0) {
+                complete = false;
+                break;
+            }
+            walker.visit(next);
+        }
+        commits.retain(|commit| walker.colour(commit.id) != Some(Colour::Known));
+        Walk { commits, complete, missing: walker.missing }
+    }
+
     /// Tells whether `ancestor` is reachable from `of`; a ref that moved to where this is false was forced.
     ///
     /// Costs a walk down to where the two lines part.
@@ -229,6 +253,9 @@ impl Repository {
         }
     }
 }
+
+/// How wrong clocks may be where it matters, in seconds.
+const A_DAY: i64 = 86_400;
 
 /// How many commits the plain walk looks at before it gives way to the one in two colours.
 const NEAR: usize = 64;
@@ -837,5 +864,19 @@ mod tests {
             let line = line.as_bytes();
             assert_eq!((person(line), moment(line)), ((name.as_bytes(), email.as_bytes()), (at, offset)));
         }
+    }
+
+    #[test]
+    fn j11_commits_of_one_second_are_told_from_those_that_others_reach() {
+        let scratch = Scratch::new();
+        let mut line = vec![scratch.commit(&[], 1_700_000_000, "first")];
+        for _ in 0..80 {
+            line.push(scratch.commit(&[line[line.len() - 1]], 1_700_000_000, "old"));
+        }
+        let new = scratch.commit(&[line[10]], 1_700_000_000, "new");
+        let repository = scratch.open();
+        let walk = repository.walk_beyond(&[line[12], new], &[line[80]], Budget::UNBOUNDED);
+        assert!(walk.complete);
+        assert_eq!(walk.commits.iter().map(|commit| commit.id).collect::<Vec<_>>(), [new]);
     }
 }

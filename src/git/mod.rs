@@ -202,6 +202,37 @@ impl Repository {
         self.own.bare.map_or(self.common_dir.file_name() == Some(OsStr::new(".git")), |bare| !bare)
     }
 
+    /// Gives what whoever works in the repository has set under each of these keys, there or for themselves.
+    ///
+    /// Read without starting `git`. What only a command line (`git -c`) or a condition on a remote says is not seen.
+    pub fn settings<const N: usize>(&self, keys: [&str; N]) -> [Option<String>; N] {
+        prepare();
+        let opened = git2::Config::open_default().and_then(|mut config| {
+            for (file, level) in
+                [("config", git2::ConfigLevel::Local), ("config.worktree", git2::ConfigLevel::Worktree)]
+            {
+                let folder = if level == git2::ConfigLevel::Local { &self.common_dir } else { &self.git_dir };
+                let path = folder.join(file);
+                if path.exists() {
+                    config.add_file(&path, level, true)?;
+                }
+            }
+            config.snapshot()
+        });
+        keys.map(|key| opened.as_ref().ok()?.get_string(key).ok())
+    }
+
+    /// Tells whether Git is in the middle of something that makes commits by itself: a rebase, a merge, a pick.
+    pub fn is_busy(&self) -> bool {
+        let marks = ["rebase-merge", "rebase-apply", "sequencer", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"];
+        marks.iter().any(|mark| self.git_dir.join(mark).exists())
+    }
+
+    /// Tells whether the next commit joins lines of history.
+    pub fn is_merging(&self) -> bool {
+        self.git_dir.join("MERGE_HEAD").exists()
+    }
+
     /// Writes the id into the repository's own configuration, for those who open it from now on.
     pub fn set_id(&self, id: &str) -> Result<(), Error> {
         command::configure(&self.common_dir, &self.common_dir.join("config"), "agent.repoid", id)

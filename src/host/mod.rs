@@ -213,6 +213,8 @@ pub(crate) enum Error {
     Manifest { path: PathBuf, source: serde_json::Error },
     #[error("{path} was written by a newer agent: format {format}, this one knows {known}")]
     NewerManifest { path: PathBuf, format: u32, known: u32 },
+    #[error("there is no hook {name} for such a repository; there are {hooks}")]
+    NoSuchHook { name: String, hooks: String },
     #[error("the repository cannot be given an id")]
     Id(#[from] git::Error),
     #[error("{path}")]
@@ -290,16 +292,17 @@ fn is_name(name: &str) -> bool {
     plain && name.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
 }
 
-/// Puts our hooks into a repository; doing it twice changes nothing.
+/// Puts our hooks into a repository; doing it twice changes nothing. With `only`, just these of the hooks that belong to
+/// such a place are put in, and those that are there already stay.
 ///
 /// Comes before the repository gets its `agent.repoid`, so that [`uninstall`] can give back the config as it was.
-pub(crate) fn install(git_dir: &Path, agent: &Path) -> Result<Installed, Error> {
-    install_with(&Git::default(), git_dir, agent)
+fn install(git_dir: &Path, agent: &Path, only: &[String]) -> Result<Installed, Error> {
+    install_with(&Git::default(), git_dir, agent, only)
 }
 
 /// Tells what [`install`] would do or what speaks against it, and changes nothing.
 pub(crate) fn plan(git_dir: &Path, agent: &Path) -> Result<Vec<HookReport>, Error> {
-    let planned = planned(&Git::default(), git_dir, agent)?;
+    let planned = planned(&Git::default(), git_dir, agent, &[])?;
     // What is missing is to be made in what is above it.
     let there = planned.hooks_dir.ancestors().find(|dir| dir.exists()).map(Path::to_owned);
     for dir in [Some(git_dir.to_owned()), there].into_iter().flatten() {
@@ -345,7 +348,18 @@ pub(crate) fn cover(
     config: Option<&Path>,
     hidden: Option<git::Hidden>,
 ) -> Result<(Installed, String), Error> {
-    let installed = install(git_dir, agent)?;
+    cover_only(git_dir, agent, config, hidden, &[])
+}
+
+/// As [`cover`], with only these hooks; none named means all.
+pub(crate) fn cover_only(
+    git_dir: &Path,
+    agent: &Path,
+    config: Option<&Path>,
+    hidden: Option<git::Hidden>,
+    only: &[String],
+) -> Result<(Installed, String), Error> {
+    let installed = install(git_dir, agent, only)?;
     if copied_from(&git::Repository::open(&installed.git_dir)?).is_some() {
         part(&installed.git_dir)?;
     }
@@ -379,13 +393,43 @@ pub(crate) fn inspect(git_dir: &Path) -> Result<Vec<HookState>, Error> {
     inspect_with(&Git::default(), git_dir)
 }
 
-const ALL: [&str; 6] =
-    ["pre-receive", "post-receive", "commit-msg", "pre-push", "reference-transaction", SITE_HOOKS[0]];
+/// Notes in a repository whether a policy holds there, for its `pre-receive` to wait for; tells whether that changed.
+pub(crate) fn mark_policy(git_dir: &Path, holds: bool) -> std::io::Result<bool> {
+    let mark = git_dir.join(FOLDER).join(POLICY);
+    match (holds, mark.exists()) {
+        (true, false) if mark.parent().is_some_and(Path::exists) => std::fs::write(&mark, b"").map(|()| true),
+        (false, true) => std::fs::remove_file(&mark).map(|()| true),
+        _ => Ok(false),
+    }
+}
+
+/// Whether a repository bears the mark of [`mark_policy`].
+pub(crate) fn is_marked(git_dir: &Path) -> bool {
+    git_dir.join(FOLDER).join(POLICY).exists()
+}
+
+/// Whether others push to a repository, or somebody works in it.
+pub(crate) fn place_of(git_dir: &Path) -> Result<Place, Error> {
+    Git::default().place(git_dir)
+}
+
+/// The mark that [`mark_policy`] sets, under the name the shim looks for.
+const POLICY: &str = "policy";
+
+const ALL: [&str; 7] = [
+    "pre-receive",
+    "post-receive",
+    "prepare-commit-msg",
+    "commit-msg",
+    "pre-push",
+    "reference-transaction",
+    SITE_HOOKS[0],
+];
 /// The hooks that are ours in the site of a host, which is Gerrit.
 const SITE_HOOKS: [&str; 1] = ["ref-updated"];
 
-fn install_with(git: &Git, git_dir: &Path, agent: &Path) -> Result<Installed, Error> {
-    let planned = planned(git, git_dir, agent)?;
+fn install_with(git: &Git, git_dir: &Path, agent: &Path, only: &[String]) -> Result<Installed, Error> {
+    let planned = planned(git, git_dir, agent, only)?;
     // First what links lead to, then the links.
     match &planned.elsewhere {
         None => {}
@@ -414,7 +458,7 @@ enum Elsewhere {
     Site(Hooks, Vec<Plan>),
 }
 
-fn planned(git: &Git, git_dir: &Path, agent: &Path) -> Result<Planned, Error> {
+fn planned(git: &Git, git_dir: &Path, agent: &Path, only: &[String]) -> Result<Planned, Error> {
     shim::check_agent(agent)?;
     let common = open(git_dir)?;
     let git_dir = common.path().to_owned();
@@ -428,13 +472,18 @@ fn planned(git: &Git, git_dir: &Path, agent: &Path) -> Result<Planned, Error> {
     let hooks = Hooks::lock(common, Some(dir))?;
     let bits = git.shared_bits(&git_dir)?;
     hooks.check_place(bits)?;
+    if let Some(other) = only.iter().find(|name| !place.hooks().contains(&name.as_str())) {
+        return Err(Error::NoSuchHook { name: other.clone(), hooks: place.hooks().join(", ") });
+    }
+    let wanted = |name: &&&'static str| only.is_empty() || only.iter().any(|one| one == **name);
+    let wanted: Vec<&'static str> = place.hooks().iter().filter(wanted).copied().collect();
     let reports = |plans: &[Plan]| plans.iter().map(Plan::report).collect();
     let planned =
         Planned { hooks_dir: hooks.path(), hooks, place, plans: Vec::new(), elsewhere: None, reports: Vec::new() };
     match way {
         Way::Files => {
             let hooks = &planned.hooks;
-            let plans = place.hooks().iter().map(|name| hooks.plan(name, agent)).collect::<Result<Vec<_>, _>>()?;
+            let plans = wanted.iter().map(|name| hooks.plan(name, agent)).collect::<Result<Vec<_>, _>>()?;
             Ok(Planned { reports: reports(&plans), plans, ..planned })
         }
         Way::DropIn(drop_in) => {
@@ -445,7 +494,7 @@ fn planned(git: &Git, git_dir: &Path, agent: &Path) -> Result<Planned, Error> {
         Way::Common(folder) => {
             let all = Hooks::lock_linked(Dir::open(parent(&folder))?, "common".to_owned())?;
             all.check_place(0)?;
-            let plans = place.hooks().iter().map(|name| all.plan(name, agent)).collect::<Result<Vec<_>, _>>()?;
+            let plans = wanted.iter().map(|name| all.plan(name, agent)).collect::<Result<Vec<_>, _>>()?;
             let reports = reports(&plans);
             // Where another common hook was, its links are gitolite's.
             let new = plans.iter().filter(|plan| !plan.report().chained).map(Plan::name);
@@ -532,7 +581,12 @@ fn inspect_at(common: &Dir, names: &[&'static str], fires: PathBuf) -> Result<Ve
     let elsewhere = (fires.canonicalize().ok() != here.canonicalize().ok()).then_some(fires);
     let hooks_dir = if here.is_dir() { Some(Dir::open(&here)?) } else { None };
     let look = |name: &&'static str| look_at(name, &here, hooks_dir.as_ref(), manifest.as_ref(), elsewhere.as_deref());
-    names.iter().map(look).collect()
+    // Where only some were wanted, the others lack nowhere.
+    let wanted = |name: &&&'static str| match &manifest {
+        Some(manifest) if !manifest.hooks.is_empty() => manifest.hooks.contains_key(**name),
+        _ => true,
+    };
+    names.iter().filter(wanted).map(look).collect()
 }
 
 fn look_at(

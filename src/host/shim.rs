@@ -22,7 +22,7 @@ use super::dir::Entry;
 use super::manifest::{sha256, sha256_of_link};
 
 /// The version a shim bears; raised whenever `hooks/shim` changes.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// The hook that may be a link.
 pub(crate) const LINKED: &str = "post-receive";
@@ -93,11 +93,30 @@ impl Shim {
             }
             Some(before) => format!("\"${{0%/*}}/{before}\""),
         };
-        // Git runs this hook three times for every reference; only the last time tells something.
-        let guard = if self.hook == "reference-transaction" { "[ \"$1\" = committed ] || go_on \"$@\"\n" } else { "" };
+        let guard = guard(self.hook);
         let text = TEMPLATE.replace("@GUARD@\n", guard).replace("@HOOK@", self.hook).replace("@BEFORE@", &before);
         let (head, tail) = text.split_once("@AGENT@").expect("the template names the agent once");
         [head.as_bytes(), &quote(self.agent.as_os_str()), tail.as_bytes()].concat()
+    }
+}
+
+/// What spares the start of the agent where it has nothing to do.
+fn guard(hook: &str) -> &'static str {
+    match hook {
+        // Git runs this hook three times for every reference; only the last time tells something, and only after pre-push.
+        "reference-transaction" => {
+            "[ \"$1\" = committed ] || go_on \"$@\"\n\
+             [ -e \"${0%/*}/../agent/pushing\" ] || [ -e \"${GIT_DIR:-.git}/agent/pushing\" ] || \
+             [ -e \"${0%/*}/../../agent/pushing\" ] || go_on \"$@\"\n"
+        }
+        // Only a message that somebody begins gets a key, and only on a branch whose name may have one. A rebase, which runs
+        // this hook for every commit, is on no branch. With reftable the file does not tell.
+        "prepare-commit-msg" => {
+            "case $2 in '' | message) ;; *) go_on \"$@\" ;; esac\n\
+             read -r head 2>/dev/null <\"${GIT_DIR:-.git}/HEAD\" || go_on \"$@\"\n\
+             case $head in *-[1-9]* | *.invalid) ;; *) go_on \"$@\" ;; esac\n"
+        }
+        _ => "",
     }
 }
 
@@ -203,6 +222,7 @@ mod tests {
     fn a_shim_says_what_it_was_made_of() {
         check_reads_back("post-receive", "/usr/bin/agent", None);
         check_reads_back("pre-push", "/usr/bin/agent", Some("../agent/before/pre-push"));
+        check_reads_back("prepare-commit-msg", "/usr/bin/agent", Some("../agent/before/prepare-commit-msg"));
         check_reads_back("reference-transaction", "/opt/it's $(here)/a \"b\"/agent", Some("../../agent/before/x"));
     }
 

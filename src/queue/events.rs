@@ -2,8 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
+use super::audit::{self, AuditRow};
 use crate::event::{Event, EventId, Kind};
 use crate::git::{Oid, RefName, Update};
+use crate::people;
+
+/// Under what the audit has pushes that were let in against a policy.
+pub const OVERRIDES: &str = "override";
 
 /// What became of an event that was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +50,9 @@ pub struct Tip {
 /// Stores an event, or an intent, and moves the tips; the same event again changes nothing.
 pub fn add(c: &Connection, event: &Event, uid: u32, now: i64) -> Result<Added> {
     let id = event.id.to_string();
+    if !event.overridden.is_empty() {
+        note_override(c, event, &id, uid, now)?;
+    }
     if known(c, &id)? {
         return Ok(Added::Repeated);
     }
@@ -68,6 +76,32 @@ pub fn add(c: &Connection, event: &Event, uid: u32, now: i64) -> Result<Added> {
     }
     insert(c, event, seq, uid, now)?;
     Ok(Added::New)
+}
+
+/// Writes down, once, that a push was let in against the policy: what it said, and why it was let in all the same.
+fn note_override(c: &Connection, event: &Event, id: &str, uid: u32, now: i64) -> Result<()> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM audit WHERE effect_key = ?1 AND remote_id = ?2)";
+    if c.prepare_cached(sql)?.query_row(params![OVERRIDES, id], |row| row.get(0))? {
+        return Ok(());
+    }
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let named = ["GL_USERNAME", "GITEA_PUSHER_NAME", "GL_USER", "BB_USER_NAME", "REMOTE_USER", "AGENT_USER"];
+    let claim = named.iter().find_map(|name| event.claims.iter().find(|claim| claim.name == *name));
+    let claimed = claim.map(|claim| format!(" ({}={})", claim.name, text(&claim.value))).unwrap_or_default();
+    let reason = event.push_options.iter().find_map(|option| option.0.strip_prefix(b"agent.override="));
+    let tips: Vec<String> = event.updates.iter().take(5).filter_map(|update| Some(update.new?.to_string())).collect();
+    let row = AuditRow {
+        at: now,
+        effect: OVERRIDES.to_owned(),
+        what: "let in".to_owned(),
+        who: format!("{}{claimed}", people::user(uid)),
+        commit: tips.join(" "),
+        command: format!("{}\n{}", text(&event.repository.git_dir), event.overridden.join("\n")),
+        because: reason.map(text).unwrap_or_default(),
+        remote_id: id.to_owned(),
+        ..AuditRow::default()
+    };
+    audit::append(c, row)
 }
 
 /// The oldest due events, at most one a repository.
@@ -280,6 +314,7 @@ fn move_tip(c: &Connection, event: &Event, update: &Update, seq: i64) -> Result<
         rest: true,
         claims: Vec::new(),
         push_options: Vec::new(),
+        overridden: Vec::new(),
         ..event.clone()
     };
     Ok(if known(c, &id.to_string())? { None } else { Some(found) })

@@ -51,6 +51,7 @@ use crate::git::{Oid, RefName};
 pub use audit::{AuditRow, Verified};
 pub use corrections::{Correcting, Correction, CorrectionRow, Corrections, Kept, Relink};
 pub use effects::{EffectFilter, EffectRow, Ledgered, Retry};
+pub use events::OVERRIDES;
 pub use events::{Added, Queued, Tip};
 pub use held::Acknowledged;
 pub use issue_keys::MovedKey;

@@ -35,6 +35,7 @@ fn event(at: i64, kind: Kind, update: Update) -> Event {
         rest: false,
         claims: Vec::new(),
         push_options: Vec::new(),
+        overridden: Vec::new(),
         tips: Vec::new(),
     }
 }

@@ -5,17 +5,20 @@ warning: You appear to have cloned an empty repository.
 
 $ cd repositories/tool && agent install
 it belongs to account main ([..]/repositories)
+prepare-commit-msg installed
 commit-msg installed
 pre-push installed
 reference-transaction installed
 they are in [..]/repositories/tool/.git/hooks; the repository has the id [..]
 from now on a commit says what is wrong with its keys, and a push says what it links
 
-A good message says nothing, a doubtful one is answered, and neither is stopped.
+A message is answered with what was read in it and what was not, and is not stopped.
 
 $ cd repositories/tool && git commit --quiet --allow-empty -m 'ABC-1 begin'
+jira: links ABC-1
 
 $ cd repositories/tool && git commit --quiet --allow-empty -m 'abd-1 read as UTF-8' -m 'ABC-1 #time 90'
+jira: links ABC-1
 jira: #time is not understood: [..]; write #time 90m
 jira: UTF-8 links nothing (no such project)
 jira: abd-1 links nothing (no such project)

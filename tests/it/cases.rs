@@ -24,6 +24,11 @@ fn a_developer_uses_the_agent_in_a_clone() {
 }
 
 #[test]
+fn j10_j15_j17_k1_a_team_begins_to_ask_for_keys() {
+    tell("policy.story");
+}
+
+#[test]
 fn a_message_is_explained_before_it_is_pushed() {
     tell("parse.story");
 }

@@ -37,7 +37,7 @@ pub fn assert_same(before: &BTreeMap<PathBuf, (u32, Vec<u8>)>, after: &BTreeMap<
 }
 
 /// Hooks of every kind that somebody may have there: a script, a link to one, one that is switched off.
-pub fn put_hooks(git_dir: &Path, names: [&str; 3]) {
+pub fn put_hooks<const N: usize>(git_dir: &Path, names: [&str; N]) {
     let hooks = git_dir.join("hooks");
     write_script(&hooks.join(names[0]), "exit 0");
     fs::set_permissions(hooks.join(names[0]), fs::Permissions::from_mode(0o750)).unwrap();
@@ -83,7 +83,7 @@ fn c17_h10_uninstall_leaves_a_clone_byte_for_byte_as_it_was() {
     let clone = world.clone_of(&origin, "work");
     clone.commit("begin");
     let git_dir = clone.path.join(".git");
-    put_hooks(&git_dir, ["commit-msg", "pre-push", "reference-transaction"]);
+    put_hooks(&git_dir, ["prepare-commit-msg", "commit-msg", "pre-push", "reference-transaction"]);
     check(&world, &clone, &git_dir);
 }
 

@@ -6,6 +6,7 @@ use crate::event::Event;
 use crate::git::{Commit, Update};
 use crate::intake::{self, HandedOver, Outcome, Reply};
 use crate::parse::{IssueKey, Mentions, Order, Refusal, Rules};
+use crate::policy::Answers;
 use crate::queue::Ruling;
 use crate::sync::Orders;
 use crate::text::Untrusted;
@@ -144,15 +145,36 @@ impl Answer<'_> {
     }
 }
 
-/// What `commit-msg` says about a message: look-alikes, refused commands, and nothing when all is well.
-pub fn of_message(mentions: &Mentions, rules: &Rules) -> Vec<String> {
+/// What `commit-msg` says about a message: the keys and orders that were read, refused commands, and look-alikes.
+pub fn of_message(mentions: &Mentions, rules: &Rules, answers: &Answers) -> Vec<String> {
     let mut found = Found::default();
     found.commit(mentions, rules);
+    let mut lines = Vec::new();
+    if let [one] = &mentions.keys[..] {
+        let summary = answers.issue(one.key.as_str()).map(|issue| format!(" “{}”", Untrusted::text(&issue.summary)));
+        lines.push(format!("jira: links {}{}", one.key, summary.unwrap_or_default()));
+    } else if !mentions.keys.is_empty() {
+        let keys: Vec<&str> = mentions.keys.iter().take(10).map(|found| found.key.as_str()).collect();
+        let more = (mentions.keys.len() + mentions.beyond).saturating_sub(keys.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        lines.push(format!("jira: links {}{more}", keys.join(", ")));
+    }
+    let orders = mentions
+        .orders
+        .iter()
+        .map(|order| format!("jira: asks on {}: {}", order.key, crate::cli::parse::meaning(&order.verb)));
     let rejected = found
         .rejected
         .iter()
         .map(|(text, because)| format!("jira: {} links nothing ({because})", Untrusted::text(text)));
-    found.refused.iter().map(|line| format!("jira: {}", line.trim_start())).chain(rejected).take(LINES).collect()
+    let refused: Vec<String> = found.refused.iter().map(|line| format!("jira: {}", line.trim_start())).collect();
+    lines.extend(refused.into_iter().chain(orders).chain(rejected));
+    let more = lines.len().saturating_sub(LINES);
+    if more > 0 {
+        lines.truncate(LINES - 1);
+        lines.push(format!("jira: and {} lines more: `agent check` tells all", more + 1));
+    }
+    lines
 }
 
 #[derive(Default)]

@@ -5,28 +5,35 @@
 //! before ours and ends the process with that hook's status, or with 0. What was not handed over by
 //! then is found by the daemon through the intent of `pre-receive` and by comparing refs.
 //!
+//! The one exception is what a team asks of its commits: there the hook may refuse, and has a deadline of its own, at which
+//! each section of the policy says itself what becomes of a push that was not looked at.
+//!
 //! Nothing here uses the network, a secret, SQLite or an async runtime.
 
 mod answer;
 mod clone;
 mod gerrit;
+mod message;
+mod push;
 
-use std::cell::Cell;
+pub(super) use message::{draft_with, replace, said_of_draft};
+
+use std::cell::{Cell, RefCell};
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 
 use crate::config::{Config, Environment, Link, Places};
-use crate::event::{Claim, Event, EventId, Kind, Origin, PushOption, Seen};
+use crate::event::{Event, EventId, Kind, Origin, PushOption, Seen};
 use crate::git::{self, Budget, Known, Repository, Told, Update};
 use crate::host::Account;
 use crate::intake::socket::Answered;
@@ -36,8 +43,9 @@ use crate::send::Executor;
 use crate::smart::Policy;
 use crate::sync::Orders;
 use crate::text::Untrusted;
-use crate::{clock, host, people};
+use crate::{clock, host};
 
+use super::judge;
 use answer::Answer;
 
 /// What Git runs; not for people.
@@ -92,12 +100,19 @@ pub fn run(arguments: Arguments, environment: Environment) -> ExitCode {
     if reads_stdin(&arguments.name) {
         let _ = std::io::stdin().lock().take(INPUT).read_to_end(&mut stdin);
     }
-    let call = Arc::new(Call { arguments, stdin, over: AtomicBool::new(false) });
+    let call = Arc::new(Call { arguments, stdin, over: AtomicBool::new(false), late: Mutex::default() });
+    // A hook that writes the message comes before ours, which then sees what it wrote.
+    if call.arguments.name == PREPARE {
+        let status = call.finish();
+        if status != 0 {
+            return status.into();
+        }
+    }
     // The configuration may ask for less; more than this is never waited for.
     let Some(watchman) = watch(&call, started + LONGEST) else { return call.finish().into() };
     // A bug in the work is no concern of the push.
-    let work = AssertUnwindSafe(|| call.work(environment, started, &watchman));
-    let (lines, answered) = std::panic::catch_unwind(work).unwrap_or_default();
+    let work = AssertUnwindSafe(|| call.work(environment, started, watchman));
+    let Done { lines, answered, refused } = std::panic::catch_unwind(work).unwrap_or_default();
     if !call.end() {
         // The watchman was first, and ends the process.
         loop {
@@ -109,7 +124,30 @@ pub fn run(arguments: Arguments, environment: Environment) -> ExitCode {
     {
         answered.passed_on();
     }
-    call.finish().into()
+    match (refused, call.arguments.name.as_str()) {
+        (true, _) => ExitCode::FAILURE,
+        (false, PREPARE) => ExitCode::SUCCESS,
+        (false, _) => call.finish().into(),
+    }
+}
+
+/// The hook that writes the message, so that the one before ours runs first.
+const PREPARE: &str = "prepare-commit-msg";
+
+/// What the work came to.
+#[derive(Default)]
+struct Done {
+    lines: Vec<String>,
+    /// The connection on which news among the lines came.
+    answered: Option<Answered>,
+    /// Whether a policy refuses the commit or the push.
+    refused: bool,
+}
+
+/// What becomes of a call whose deadline comes while a policy is being decided.
+struct Late {
+    refused: bool,
+    line: String,
 }
 
 /// One call by Git, seen by the work and by the watchman.
@@ -118,31 +156,35 @@ struct Call {
     stdin: Vec<u8>,
     /// Whether somebody has set out to finish it.
     over: AtomicBool,
+    late: Mutex<Option<Late>>,
 }
 
 impl Call {
-    /// Does what is ours to do, and gives the lines to say, and the connection on which news among them came.
-    fn work(
-        &self,
-        mut environment: Environment,
-        started: Instant,
-        watchman: &mpsc::Sender<Instant>,
-    ) -> (Vec<String>, Option<Answered>) {
+    /// Does what is ours to do, and gives what it came to.
+    fn work(self: &Arc<Self>, mut environment: Environment, started: Instant, watchman: mpsc::Sender<Tell>) -> Done {
         let (name, arguments) = (&self.arguments.name, &self.arguments.arguments);
         // Bitbucket tries a merge that may never be.
         if environment.dry_run {
-            return Default::default();
+            return Done::default();
         }
         if name == GERRIT {
             environment.claims.extend(gerrit::claim(arguments));
         }
-        let hook = match Hook::new(name, self.arguments.config.as_deref(), environment, started) {
+        let chosen = self.arguments.config.as_deref();
+        let hook = match Hook::new(name, chosen, environment, started, watchman, Arc::clone(self)) {
             Ok(hook) => hook,
-            Err(error) => return (vec![format!("jira: nothing was linked: {error:#}")], None),
+            Err(error) => {
+                return Done { lines: vec![format!("jira: nothing was linked: {error:#}")], ..Done::default() };
+            }
         };
-        let _ = watchman.send(started + Duration::from_millis(hook.config.hook.deadline_ms));
+        hook.watch_usually();
         let lines = hook.work(&self.stdin, arguments).unwrap_or_else(|error| vec![format!("jira: {error:#}")]);
-        if hook.config.hook.answer { (lines, hook.answered.take()) } else { Default::default() }
+        let mut done = Done { lines: hook.said.take(), answered: None, refused: hook.refused.get() };
+        if hook.config.hook.answer {
+            done.lines.extend(lines);
+            done.answered = hook.answered.take();
+        }
+        done
     }
 
     /// Tells whether the caller is the one to finish the call: the first to ask.
@@ -164,22 +206,38 @@ fn reads_stdin(name: &str) -> bool {
     matches!(name, "pre-receive" | "post-receive" | "pre-push" | "reference-transaction" | "post-rewrite")
 }
 
+/// What the watchman may be told.
+enum Tell {
+    /// Another deadline.
+    Until(Instant),
+    /// A person is being asked, and takes their time.
+    Never,
+}
+
 /// Sets the watchman, who finishes the call at the deadline unless the work is done; he may be told another one.
-fn watch(call: &Arc<Call>, latest: Instant) -> Option<mpsc::Sender<Instant>> {
-    let (tell, told) = mpsc::channel::<Instant>();
+fn watch(call: &Arc<Call>, latest: Instant) -> Option<mpsc::Sender<Tell>> {
+    let (tell, told) = mpsc::channel::<Tell>();
     let call = Arc::clone(call);
     let wait = move || {
         let mut deadline = latest;
         loop {
             match told.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(sooner) => deadline = sooner.min(latest),
-                Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Tell::Until(other)) => deadline = other,
+                Ok(Tell::Never) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => break,
             }
         }
-        if call.end() {
-            end_process(call.finish());
+        if !call.end() {
+            return;
         }
+        let late = call.late.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Late { refused, line }) = late {
+            say(&[line]);
+            if refused {
+                end_process(1);
+            }
+        }
+        end_process(if call.arguments.name == PREPARE { 0 } else { call.finish() });
     };
     std::thread::Builder::new().spawn(wait).ok().map(|_| tell)
 }
@@ -201,10 +259,22 @@ struct Hook {
     started: Instant,
     /// Where to say that news were passed on.
     answered: Cell<Option<Answered>>,
+    call: Arc<Call>,
+    watchman: mpsc::Sender<Tell>,
+    /// What is said even where a push is not answered: what a policy has to say.
+    said: RefCell<Vec<String>>,
+    refused: Cell<bool>,
 }
 
 impl Hook {
-    fn new(name: &str, chosen: Option<&Path>, environment: Environment, started: Instant) -> anyhow::Result<Hook> {
+    fn new(
+        name: &str,
+        chosen: Option<&Path>,
+        environment: Environment,
+        started: Instant,
+        watchman: mpsc::Sender<Tell>,
+        call: Arc<Call>,
+    ) -> anyhow::Result<Hook> {
         let mut repository = Repository::open(&git_dir(&environment)?)?;
         // Where it cannot be given an id of its own, the daemon says so.
         if host::copied_from(&repository).is_some() && host::part(repository.common_dir()).is_ok() {
@@ -227,7 +297,31 @@ impl Hook {
             environment,
             started,
             answered: Cell::default(),
+            call,
+            watchman,
+            said: RefCell::default(),
+            refused: Cell::default(),
         })
+    }
+
+    /// Has the watchman end what is not a policy's to decide.
+    fn watch_usually(&self) {
+        let usual = Duration::from_millis(self.config.hook.deadline_ms).min(LONGEST);
+        let from = if self.call.late.lock().is_ok_and(|late| late.is_none()) { self.started } else { Instant::now() };
+        *self.call.late.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let _ = self.watchman.send(Tell::Until(from + usual));
+    }
+
+    /// Gives a policy the time it has, and says what happens when that is over.
+    fn watch_policy(&self, late: Late) {
+        *self.call.late.lock().unwrap_or_else(PoisonError::into_inner) = Some(late);
+        // The work ends by itself at the deadline; a second later it hangs.
+        let _ = self.watchman.send(Tell::Until(self.policy_until() + Duration::from_secs(1)));
+    }
+
+    /// When a policy has to be decided.
+    fn policy_until(&self) -> Instant {
+        self.started + Duration::from_millis(self.config.hook.policy_ms)
     }
 
     fn work(&self, stdin: &[u8], arguments: &[OsString]) -> anyhow::Result<Vec<String>> {
@@ -246,7 +340,10 @@ impl Hook {
                 anyhow::ensure!(self.name == "pre-receive", "a push into a namespace (GIT_NAMESPACE) is not linked");
                 Ok(Vec::new())
             }
-            "pre-receive" => self.intent(stdin),
+            "pre-receive" => {
+                self.mark_policy();
+                if self.lets_in(&self.concerning(stdin)?) { self.intent(stdin) } else { Ok(Vec::new()) }
+            }
             "post-receive" if self.environment.quarantine.is_some() => {
                 anyhow::bail!("post-receive was called before the push is accepted; install it as post-receive")
             }
@@ -257,8 +354,10 @@ impl Hook {
                 // Nobody sees what it says.
                 self.push(&ours).map(|_| Vec::new())
             }
+            PREPARE => self.prepare(Path::new(first), self.call.arguments.arguments.get(1).map(OsString::as_os_str)),
             "commit-msg" => self.message(Path::new(first)),
-            "pre-push" => self.pre_push(stdin, &first.to_string_lossy()),
+            "pre-push" if self.lets_out(stdin)? => self.pre_push(stdin, &first.to_string_lossy()),
+            "pre-push" => Ok(Vec::new()),
             "reference-transaction" => self.reference_transaction(stdin, &first.to_string_lossy()),
             other => anyhow::bail!("there is nothing to do in {other}"),
         }
@@ -394,12 +493,6 @@ impl Hook {
 
     fn event(&self, kind: Kind, updates: Vec<Update>) -> anyhow::Result<Event> {
         let environment = &self.environment;
-        let claim = |(name, value): &(String, OsString)| {
-            // What it names is the file of this very session, and gone afterwards.
-            let keys = name == people::SSH_USER_AUTH;
-            let value = if keys { people::login_keys(Path::new(value)) } else { value.as_bytes().to_vec() };
-            Claim { name: name.clone(), value }
-        };
         let option = |option: &OsString| PushOption(option.clone().into_vec());
         Ok(Event {
             id: EventId::fresh(),
@@ -409,9 +502,10 @@ impl Hook {
             updates,
             commits: Vec::new(),
             rest: false,
-            claims: environment.claims.iter().map(claim).collect(),
+            claims: judge::claims(environment),
             push_options: environment.push_options.iter().map(option).collect(),
             tips: Vec::new(),
+            overridden: Vec::new(),
         })
     }
 
@@ -424,13 +518,6 @@ impl Hook {
         Ok(Origin { id, git_dir: self.git_dir.as_os_str().as_bytes().to_vec() })
     }
 
-    /// Says what a commit message asks for, before the commit exists. Never stops it.
-    fn message(&self, path: &Path) -> anyhow::Result<Vec<String>> {
-        let message = std::fs::read(path)?;
-        let rules = self.config.rules(self.config.link_of(&self.git_dir))?;
-        Ok(answer::of_message(&rules.message(&message), &rules))
-    }
-
     /// The last resort when neither the daemon nor the spool took the event: a mark that it left off here.
     fn mark_dirty(&self) {
         let _ = std::fs::write(self.git_dir.join("agent/dirty"), b"");
@@ -441,7 +528,11 @@ impl Hook {
 fn git_dir(environment: &Environment) -> anyhow::Result<PathBuf> {
     let named = environment.git_dir.clone().unwrap_or_else(|| PathBuf::from("."));
     match std::fs::canonicalize(&named) {
-        Ok(path) if path.join("HEAD").exists() => Ok(path),
+        Ok(path) if path.join("HEAD").exists() && path.join("objects").is_dir() => Ok(path),
+        // That of a linked worktree.
+        Ok(path) if path.join("HEAD").exists() && path.join("commondir").exists() => Ok(path),
+        // Git runs the hooks of a commit in the worktree.
+        Ok(path) if path.join(".git/HEAD").exists() => Ok(path.join(".git")),
         Ok(path) => Ok(host::find_git_dir(&path)?),
         Err(error) => anyhow::bail!("{}: {error}", named.display()),
     }

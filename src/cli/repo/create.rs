@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{Context, account, address, as_owner, folder, group, make_folder, myself};
 use crate::cli::show;
 use crate::git::{Author, Repository};
+use crate::host;
 use crate::host::Account;
 use crate::host::create::{self, Created, UrlName, Wanted};
 
@@ -181,8 +182,9 @@ fn make(
     }
     let folder = folder(account, how.project.as_deref())?;
     make_folder(&folder)?;
-    let config = context.chosen.is_some().then_some(&*places.config);
-    let created = create::create(&folder, &Wanted { config, hidden: account.hidden(), ..wanted })?;
+    let chosen = context.chosen.is_some().then_some(&*places.config);
+    let created = create::create(&folder, &Wanted { config: chosen, hidden: account.hidden(), ..wanted })?;
+    host::mark_policy(&created.path, !config.policies(&created.path).is_empty())?;
     say(account, &created)?;
     Ok(ExitCode::SUCCESS)
 }
