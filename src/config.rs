@@ -130,6 +130,8 @@ pub struct Environment {
 #[derive(Clone, Copy, Debug)]
 pub struct Link<'a> {
     pub account: &'a Account,
+    /// The projects whose keys link; all where there are none.
+    pub keys: &'a [String],
     /// The site that the account's routes lead to; `None` while there is none.
     pub site: Option<&'a send::Settings>,
 }
@@ -179,7 +181,8 @@ impl Config {
     /// How a repository is linked, if it is.
     pub fn link_of(&self, git_dir: &Path) -> Option<Link<'_>> {
         let account = self.account_of(git_dir)?;
-        Some(Link { account, site: self.named_or_only(account.site_for(&account.repository_name(git_dir))) })
+        let site = self.named_or_only(account.site_for(&account.repository_name(git_dir)));
+        Some(Link { account, keys: account.keys_of(git_dir), site })
     }
 
     /// Whether a route says that nothing of a repository is sent.
@@ -240,7 +243,7 @@ impl Config {
     pub fn rules(&self, link: Option<Link<'_>>) -> Result<parse::Rules, parse::Error> {
         let rules = self.rules_at(link.and_then(|link| link.site))?;
         Ok(match link {
-            Some(Link { account, .. }) => rules.only(&format!("account {}", account.name), &account.keys),
+            Some(Link { account, keys, .. }) => rules.only(&format!("account {}", account.name), keys),
             None => rules,
         })
     }
@@ -351,7 +354,8 @@ impl Config {
         }
         for site in self.sites_of(account) {
             let executor = site.executor();
-            if !account.repository.is_empty() && executor == send::Executor::Off {
+            let smart_commits = account.repository.iter().any(|one| one.smart_commits.is_some());
+            if smart_commits && executor == send::Executor::Off {
                 return Err(format!(
                     "account {}: repository: smart_commits is for commands that are carried out, and the site's executor is \"off\"",
                     account.name

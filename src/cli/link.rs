@@ -20,7 +20,7 @@ use crate::config::{Config, SYSTEM};
 use crate::send::{self, Executor, Introduced, Jira, Kind, Obstacle, Platform, Reach};
 use crate::text::Untrusted;
 pub use ask::Ask;
-pub use edit::{Edit, save};
+pub use edit::Edit;
 use edit::{account_section, set};
 use secret::{Given, Secret, Service};
 

@@ -78,7 +78,7 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
 pub async fn met(shared: &Shared, origin: &Origin) -> Result<(), queue::Error> {
     let applied = shared.applied();
     let real = std::fs::canonicalize(origin.git_dir()).unwrap_or_else(|_| origin.git_dir().to_owned());
-    let Some(Link { account, site }) = applied.config.link_of(&real) else { return Ok(()) };
+    let Some(Link { account, site, .. }) = applied.config.link_of(&real) else { return Ok(()) };
     let shown = site.is_none_or(|site| site.kind == Kind::Cloud);
     let Some(bounds) = account.history.bounds(clock::now()).filter(|_| shown) else { return Ok(()) };
     let (repository, git_dir) = (origin.id.clone(), origin.git_dir.clone());

@@ -66,7 +66,7 @@ pub fn actor(
 pub fn lacks(shared: &Shared, applied: &Applied, event: &Event, uid: u32) -> Option<String> {
     let git_dir = event.repository.git_dir();
     let real = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
-    let Link { account, site } =
+    let Link { account, site, .. } =
         applied.config.link_of(&real).filter(|link| link.account.smart.policy == Policy::Linked)?;
     let site = site.filter(|site| site.executor == Executor::Agent)?;
     let pushed = event.kind == Kind::Push;

@@ -76,8 +76,8 @@ pub enum End {
 /// What a configuration means, ready to use.
 struct Applied {
     config: Config,
-    /// By the names of account and site.
-    rules: HashMap<(String, String), Arc<Rules>>,
+    /// By the names of account and site, and the projects whose keys link.
+    rules: HashMap<(String, String, Vec<String>), Arc<Rules>>,
     people: Arc<People>,
 }
 
@@ -156,24 +156,27 @@ impl Signals {
 
 impl Applied {
     fn new(config: Config) -> Result<Applied, String> {
-        let pairs = config.account.iter().flat_map(|account| config.site.iter().map(move |site| (account, site)));
-        let rules = pairs.map(|(account, site)| {
-            let rules = config.rules(Some(Link { account, site: Some(site) }));
-            let rules = rules.map_err(|error| format!("account {}: {error}", account.name))?;
-            Ok(((account.name.clone(), site.name.clone()), Arc::new(rules)))
-        });
-        Ok(Applied { rules: rules.collect::<Result<_, String>>()?, people: Arc::new(config.people()?), config })
+        let mut rules = HashMap::new();
+        for (account, site) in config.account.iter().flat_map(|it| config.site.iter().map(move |site| (it, site))) {
+            let different = account.repository.iter().filter_map(|one| one.keys.as_deref());
+            for keys in different.chain([&account.keys[..]]) {
+                let read = config.rules(Some(Link { account, keys, site: Some(site) }));
+                let read = read.map_err(|error| format!("account {}: {error}", account.name))?;
+                rules.insert((account.name.clone(), site.name.clone(), keys.to_vec()), Arc::new(read));
+            }
+        }
+        Ok(Applied { rules, people: Arc::new(config.people()?), config })
     }
 
     /// How a repository is linked, or why it is not.
     fn link(&self, git_dir: &Path) -> Result<Linked<'_>, String> {
         let real = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
-        let Some(Link { account, site }) = self.config.link_of(&real) else {
+        let Some(Link { account, keys, site }) = self.config.link_of(&real) else {
             return Err(self.config.keeps_out(&real).unwrap_or_else(|| "it lies in no account".to_owned()));
         };
         let site = site.ok_or("no site is linked to the repository's account")?;
-        let rules = self.rules.get(&(account.name.clone(), site.name.clone()));
-        let rules = Arc::clone(rules.expect("there are rules for each account and site"));
+        let rules = self.rules.get(&(account.name.clone(), site.name.clone(), keys.to_vec()));
+        let rules = Arc::clone(rules.expect("there are rules for each account, site and choice of projects"));
         Ok(Linked { git_dir: real, account, site, rules })
     }
 }

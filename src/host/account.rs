@@ -100,8 +100,10 @@ pub struct Different {
     /// Names of repositories, where `*` stands for anything.
     #[serde(rename = "match")]
     pub pattern: String,
-    /// Whether the agent carries out commands, as far as the account allows it at all.
-    pub smart_commits: bool,
+    /// Whether the agent carries out commands, as far as the account allows it at all. Default: it does.
+    pub smart_commits: Option<bool>,
+    /// The projects that they link, in place of the account's.
+    pub keys: Option<Vec<String>>,
 }
 
 /// After how many milliseconds commits that nothing reaches any more are forgotten; `None`: never.
@@ -192,9 +194,19 @@ impl Account {
 
     /// Whether the agent may carry out commands in a repository, as far as the account allows it.
     pub fn smart_commits(&self, git_dir: &Path) -> bool {
+        self.different(git_dir, |one| one.smart_commits).unwrap_or(true)
+    }
+
+    /// The projects that a repository links; all where there are none.
+    pub fn keys_of(&self, git_dir: &Path) -> &[String] {
+        self.different(git_dir, |one| one.keys.as_deref()).unwrap_or(&self.keys)
+    }
+
+    /// What the first section says that fits a repository and says something of it.
+    fn different<'a, T>(&'a self, git_dir: &Path, said: impl Fn(&'a Different) -> Option<T>) -> Option<T> {
         let name = self.repository_name(git_dir);
-        let different = self.repository.iter().find(|one| smart::fits(one.pattern.as_bytes(), name.as_bytes()));
-        different.is_none_or(|one| one.smart_commits)
+        let fitting = self.repository.iter().filter(|one| smart::fits(one.pattern.as_bytes(), name.as_bytes()));
+        fitting.filter_map(said).next()
     }
 
     /// The address that a repository is cloned from, where the account says so.
@@ -209,7 +221,8 @@ impl Account {
                 self.name
             ));
         }
-        if let Some(wrong) = self.keys.iter().find(|key| format!("{key}-1").parse::<IssueKey>().is_err()) {
+        let all = self.keys.iter().chain(self.repository.iter().flat_map(|one| one.keys.iter().flatten()));
+        if let Some(wrong) = all.into_iter().find(|key| format!("{key}-1").parse::<IssueKey>().is_err()) {
             return Err(format!("account {}: keys: {wrong:?} is no project key such as \"ABC\"", self.name));
         }
         if self.route.iter().any(|route| route.repositories.is_empty()) {

@@ -233,7 +233,7 @@ impl Place {
     pub(crate) fn hooks(self) -> &'static [&'static str] {
         match self {
             Self::Server => &ALL[..2],
-            Self::Clone => &ALL[2..5],
+            Self::Clone => &ALL[2..6],
         }
     }
 }

@@ -169,7 +169,7 @@ fn b7_gitlabs_folder_for_all_is_given_a_file_and_what_a_project_is_called_is_the
         world.command("git").args(["config", "--file"]).arg(wiki.join("config")).args(["--unset", "core.hooksPath"]),
     );
 
-    world.agent_says(&["account", "remove", "lab", "--forget", "--yes"]);
+    world.agent_says(&["account", "remove", "lab", "--yes"]);
     assert_same(&before[0], &tree(&global));
     assert_same(&before[1], &without_objects(&world.folder.join("srv")));
 }
@@ -186,7 +186,7 @@ fn b7_without_a_folder_for_all_gitlab_is_given_a_file_in_each_repository() {
     let answer = push(&world.clone_of(&project, "a"), "ABC-1 begin");
     assert!(answer.contains("ABC-1  "), "{answer}");
     wait_for_link(&world, "ABC-1");
-    world.agent_says(&["account", "remove", "lab", "--forget", "--yes"]);
+    world.agent_says(&["account", "remove", "lab", "--yes"]);
     assert_same(&before, &without_objects(&world.folder.join("srv")));
 }
 
@@ -243,7 +243,7 @@ fn b8_gerrits_site_is_given_a_hook_and_who_submitted_is_its_word() {
     gerrit_moves(&change, &clone, "ABC-2 go on");
     wait_for_link(&world, "ABC-2");
 
-    world.agent_says(&["account", "remove", "g", "--forget", "--yes"]);
+    world.agent_says(&["account", "remove", "g", "--yes"]);
     let after = without_objects(&world.folder.join("srv"));
     let without_head = |tree: &std::collections::BTreeMap<std::path::PathBuf, (u32, Vec<u8>)>| {
         let mut tree = tree.clone();

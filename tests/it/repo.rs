@@ -325,3 +325,35 @@ fn b15_a_repository_that_is_renamed_or_moved_is_the_same_in_jira() {
     let said = world.agent_says(&["uninstall", place.to_str().unwrap()]);
     assert!(said.contains("removed") && said.contains("archive/better.git/hooks/pre-receive"), "{said}");
 }
+
+#[test]
+fn t15_a14_one_repository_is_switched_off_and_on_and_given_projects_of_its_own() {
+    let world = World::with("projects = [\"ABC\", \"XYZ\"]\n", "");
+    let (_, repository) = created(&world, &["create", "tool"]);
+    let before = fs::read_to_string(world.config()).unwrap();
+    let _daemon = world.daemon();
+    let clone = world.clone_of(&repository, "work");
+    clone.commit("ABC-1 XYZ-1 begin");
+    let said = world.agent_says(&["repo", "set", "tool", "--keys", "xyz"]);
+    assert!(said.contains("tool is linked to jira, for keys of XYZ"), "{said}");
+    let answer = clone.push(&["origin", "HEAD:main"]);
+    assert!(answer.contains("not linked: ABC-1 (account main links only XYZ)"), "{answer}");
+    let said = world.agent_says(&["repo", "set", "tool", "--keys", "default", "--enabled", "off"]);
+    assert!(said.contains("tool is not linked: account main leaves out tool"), "{said}");
+    clone.commit("ABC-2 meanwhile");
+    assert!(!clone.push(&["origin", "HEAD:main"]).contains("ABC-2"), "a repository that is off says nothing");
+    let said = world.agent_says(&["repo", "set", "tool", "--enabled", "on"]);
+    assert!(said.contains("tool is linked to jira, for keys of any project"), "{said}");
+    clone.commit("ABC-3 again");
+    let answer = clone.push(&["origin", "HEAD:main"]);
+    assert!(answer.contains("ABC-2") && answer.contains("ABC-3"), "what was pushed meanwhile comes along: {answer}");
+    assert!(!world.agent(&["repo", "set", "tool"]).output().unwrap().status.success(), "something has to be said");
+    for wrong in [["--keys", "no key"], ["--site", "elsewhere"]] {
+        let output = world.agent(&[&["repo", "set", "tool"], &wrong[..]].concat()).output().unwrap();
+        assert!(!output.status.success(), "{output:?}");
+    }
+    world.agent_says(&["repo", "set", "tool", "--site", "none"]);
+    world.agent_says(&["repo", "set", "tool", "--site", "default"]);
+    let after = fs::read_to_string(world.config()).unwrap();
+    assert_eq!(after.replace("\n[[account.repository]]\nmatch = \"tool\"\n", ""), before, "{after}");
+}

@@ -251,7 +251,7 @@ fn b4_t10_a_common_hook_of_gitolites_runs_after_ours_and_new_repositories_have_b
     fs::write(&conf, text).unwrap();
     fs::remove_dir_all(root.join("fresh.git")).unwrap();
     let _daemon = world.daemon();
-    world.agent_says(&["account", "remove", "gl", "--forget", "--yes"]);
+    world.agent_says(&["account", "remove", "gl", "--yes"]);
     assert_same(&before[0], &tree(&home.join("local")));
     assert_same(&before[1], &without_objects(&root.join("testing.git")));
 }
@@ -276,12 +276,12 @@ fn b4_without_a_common_hook_ours_is_one_only_where_it_takes_nothing_away() {
     let add = ["account", "add", "gl", "--root", root.to_str().unwrap(), "--yes"];
     world.agent_says(&add);
     assert_eq!(fs::read_dir(&common).unwrap().count(), 0, "it would take away what a repository has");
-    world.agent_says(&["account", "remove", "gl", "--forget", "--yes"]);
+    world.agent_says(&["account", "remove", "gl", "--yes"]);
     fs::remove_file(&own).unwrap();
     world.agent_says(&add);
     assert_eq!(fs::read_dir(&common).unwrap().count(), 2);
     assert_eq!(fs::read_link(&own).unwrap(), common.join("post-receive"));
-    world.agent_says(&["account", "remove", "gl", "--forget", "--yes"]);
+    world.agent_says(&["account", "remove", "gl", "--yes"]);
     assert_eq!(fs::read_dir(&common).unwrap().count(), 0);
     assert!(own.symlink_metadata().is_err());
     drop(server);

@@ -132,28 +132,63 @@ impl Edit {
         Ok(())
     }
 
-    /// Says whether the commands of one repository count: in the section that is about it alone, which goes before others.
-    pub fn smart_commits(&mut self, account: &str, repository: &str, on: bool) -> anyhow::Result<()> {
-        let accounts = tables(&mut self.0, "account")?;
-        let known = |table: &&mut Table| table.get("name").and_then(Item::as_str) == Some(account);
-        let table = accounts.iter_mut().find(known).ok_or_else(|| anyhow::anyhow!("there is no account {account}"))?;
-        let sections = table.entry("repository").or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
+    /// The section that is about one repository of an account alone, which goes before others.
+    pub fn different(&mut self, account: &str, repository: &str) -> anyhow::Result<&mut Table> {
+        self.first_of(
+            account,
+            "repository",
+            |table| table.get("match").and_then(Item::as_str) == Some(repository),
+            || {
+                let mut own = Table::new();
+                own["match"] = value(repository);
+                own
+            },
+        )
+    }
+
+    /// The route of one repository of an account alone, which goes before others.
+    pub fn route(&mut self, account: &str, repository: &str) -> anyhow::Result<&mut Table> {
+        let only = |table: &Table| is_route_of(table, repository);
+        self.first_of(account, "route", only, || {
+            let mut own = Table::new();
+            own["repositories"] = value(toml_edit::Array::from_iter([repository]));
+            own
+        })
+    }
+
+    /// Takes away what [`Edit::route`] put there.
+    pub fn remove_route(&mut self, account: &str, repository: &str) -> anyhow::Result<()> {
+        let table = self.account_called(account)?;
+        if let Some(routes) = table.get_mut("route").and_then(Item::as_array_of_tables_mut) {
+            routes.retain(|route| !is_route_of(route, repository));
+            if routes.is_empty() {
+                table.remove("route");
+            }
+        }
+        Ok(())
+    }
+
+    fn first_of(
+        &mut self,
+        account: &str,
+        kind: &str,
+        is: impl Fn(&Table) -> bool,
+        new: impl FnOnce() -> Table,
+    ) -> anyhow::Result<&mut Table> {
+        let table = self.account_called(account)?;
+        let sections = table.entry(kind).or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
         let sections = sections.as_array_of_tables_mut().ok_or_else(|| {
-            anyhow::anyhow!("`repository` of account {account} in the configuration is no [[account.repository]]")
+            anyhow::anyhow!("`{kind}` of account {account} in the configuration is no [[account.{kind}]]")
         })?;
-        let is = |table: &Table| table.get("match").and_then(Item::as_str) == Some(repository);
         let known = sections.iter().position(is);
         let at = match known {
             Some(at) => at,
             None => {
-                let mut own = Table::new();
-                own["match"] = value(repository);
-                put_first(sections, own);
+                put_first(sections, new());
                 0
             }
         };
-        set(sections.get_mut(at).expect("found or put"), "smart_commits", on);
-        Ok(())
+        Ok(sections.get_mut(at).expect("found or put"))
     }
 
     pub fn text(&self) -> String {
@@ -231,6 +266,11 @@ pub fn save(path: &Path, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn is_route_of(table: &Table, repository: &str) -> bool {
+    let named = table.get("repositories").and_then(Item::as_array);
+    named.is_some_and(|named| named.len() == 1 && named.iter().all(|one| one.as_str() == Some(repository)))
+}
+
 fn is_called(table: &Table, name: &str) -> bool {
     table.get("name").and_then(Item::as_str) == Some(name)
 }
@@ -292,7 +332,7 @@ mod tests {
     fn t16_one_repository_is_set_before_those_that_a_pattern_names_and_comments_stay() {
         let set = |text: &str, name: &str, on: bool| {
             let mut edit = Edit::of(text).unwrap();
-            edit.smart_commits("main", name, on).unwrap();
+            set(edit.different("main", name).unwrap(), "smart_commits", on);
             edit.text()
         };
         let own = "\n[[account.repository]]\nmatch = \"team/tool\"\nsmart_commits = true\n";

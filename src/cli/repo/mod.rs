@@ -32,7 +32,7 @@ pub enum Word {
     Move(rename::Move),
     /// Delete a repository, after a question, and make Jira forget it
     Remove(remove::Remove),
-    /// Switch commands on or off in one repository; the configuration says so afterwards
+    /// Link a repository or not, and say its site, its projects and whether commands in it count
     Set(set::Set),
 }
 
@@ -68,10 +68,33 @@ fn found<'c>(config: &'c Config, named: Option<&str>, name: &str) -> anyhow::Res
         Some(_) => vec![account(config, named)?],
         None => config.account.iter().collect(),
     };
+    only_one(accounts, name, |account, path| {
+        config.account_of(path).is_some_and(|nearest| nearest.name == account.name)
+    })
+}
+
+/// The same, whether or not the repository is linked.
+fn found_anywhere<'c>(config: &'c Config, named: Option<&str>, name: &str) -> anyhow::Result<(&'c Account, PathBuf)> {
+    let accounts = match named {
+        Some(_) => vec![account(config, named)?],
+        None => config.account.iter().collect(),
+    };
+    only_one(accounts, name, |account, path| {
+        let around = config.account.iter().filter(|other| other.contains(path));
+        let nearest = around.max_by_key(|other| other.root.components().count());
+        nearest.is_some_and(|nearest| nearest.name == account.name)
+    })
+}
+
+fn only_one<'c>(
+    accounts: Vec<&'c Account>,
+    name: &str,
+    is_its: impl Fn(&Account, &Path) -> bool,
+) -> anyhow::Result<(&'c Account, PathBuf)> {
     let all = accounts
         .iter()
         .flat_map(|account| host::below(&account.root).repositories.into_iter().map(move |path| (*account, path)));
-    let own = all.filter(|(account, path)| config.account_of(path).is_some_and(|nearest| nearest.name == account.name));
+    let own = all.filter(|(account, path)| is_its(account, path));
     let mut fitting = own.filter(|(account, path)| account.repository_name(path) == name);
     match (fitting.next(), fitting.next()) {
         (Some(only), None) => Ok(only),
