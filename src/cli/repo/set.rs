@@ -7,7 +7,7 @@ use toml_edit::Array;
 
 use super::{Context, found_anywhere};
 use crate::cli::link::edit::{change, set, set_among};
-use crate::cli::{admin, show};
+use crate::cli::{Exit, admin, show};
 use crate::config::Config;
 use crate::host::{self, Account, NOWHERE};
 
@@ -17,7 +17,6 @@ use crate::host::{self, Account, NOWHERE};
                         agent repo set team/tool --keys CORE,PAY        only these projects\n  \
                         agent repo set team/tool --site other           another Jira; --site default undoes it"
 )]
-#[group(required = true, multiple = true, id = "what", args = ["enabled", "smart_commits", "site", "keys"])]
 pub struct Set {
     /// Its name in the account, as `agent repo list` shows it
     name: String,
@@ -44,6 +43,10 @@ const DEFAULT: &str = "default";
 const ALL: &str = "all";
 
 pub fn run(word: &Set, context: &Context) -> anyhow::Result<ExitCode> {
+    if word.enabled.is_none() && word.smart_commits.is_none() && word.site.is_none() && word.keys.is_empty() {
+        let because = "what is to be set? --enabled, --smart-commits, --site or --keys".to_owned();
+        return Err(Exit { code: 2, because }.into());
+    }
     let (config, places) = context.config()?;
     let (account, path) = found_anywhere(&config, word.account.as_deref(), &word.name)?;
     let name = account.repository_name(&path);
