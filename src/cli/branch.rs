@@ -1,11 +1,11 @@
 //! `agent branch`: a branch for an issue, and `agent tidy`: those whose issues are done.
 
 use std::io::{BufRead, IsTerminal, Write};
-use std::process::{Command, ExitCode, Output};
+use std::process::ExitCode;
 
 use clap_complete::engine::ArgValueCompleter;
 
-use super::here::{self, Here, PATIENCE};
+use super::here::{self, Here, PATIENCE, git};
 use super::issue::one_line;
 use super::{Context, Exit, show};
 use crate::issue::{Answer, Category, Issue, List};
@@ -68,31 +68,34 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
     let here = Here::new(context, arguments.site.as_deref())?;
     let settings = &here.config.branch;
     anyhow::ensure!(settings.enabled, "branches are not made by the agent here (`enabled` of [branch])");
-    here.repository()?;
+    here.needs_repository()?;
     let issue = match &arguments.key {
         Some(key) => named(&here, key)?,
         None => picked(&here)?,
     };
     let name = arguments.name.clone().unwrap_or_else(|| settings.name(&issue, &here.user()));
+    // It answers the name itself, or what a shorthand such as `@{-1}` stands for, which nobody means here.
     let valid = git(&["check-ref-format", "--branch", &name])?;
-    anyhow::ensure!(valid.status.success(), "Git takes no branch called {}", Untrusted::text(&name));
+    let is_valid = valid.status.success() && valid.stdout.trim_ascii_end() == name.as_bytes();
+    anyhow::ensure!(is_valid, "Git takes no branch called {}", Untrusted::text(&name));
+    let from = arguments.from.as_deref().map(commit).transpose()?;
     if arguments.dry_run {
         show::line(Untrusted::text(&name));
         return Ok(ExitCode::SUCCESS);
     }
     let full = format!("refs/heads/{name}");
     if git(&["show-ref", "--verify", "--quiet", &full])?.status.success() {
-        anyhow::ensure!(arguments.from.is_none(), "{name} exists already, so it cannot begin at another place");
+        anyhow::ensure!(from.is_none(), "{} exists already, so it cannot begin elsewhere", Untrusted::text(&name));
         run_git(&["switch", &name])?;
         show::line(format_args!("switched to {}, which was there", Untrusted::text(&name)));
     } else {
         let mut words = vec!["switch", "--no-track", "-c", &name];
-        words.extend(arguments.from.as_deref());
+        words.extend(from.as_deref());
         run_git(&words)?;
         show::line(format_args!("made {} and switched to it", Untrusted::text(&name)));
     }
     if arguments.push {
-        run_git(&["push", "--set-upstream", &arguments.remote, &name])?;
+        run_git(&["push", "--set-upstream", "--", &arguments.remote, &format!("{full}:{full}")])?;
     }
     let transition = match (&settings.start, arguments.start) {
         _ if arguments.no_start => None,
@@ -107,19 +110,19 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
 
 pub fn tidy(arguments: &Tidy, context: &Context) -> anyhow::Result<ExitCode> {
     let here = Here::new(context, arguments.site.as_deref())?;
-    here.repository()?;
+    here.needs_repository()?;
     let rules = here.rules()?;
-    let current = here.branch();
-    let listed = git(&["for-each-ref", "--format=%(refname:short) %(objectname)", "refs/heads"])?;
-    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
-    let branches: Vec<(&str, &str, Vec<String>)> = text
+    // One that is checked out, here or in another worktree, stays.
+    let format = "--format=%(if)%(worktreepath)%(then)%(else)%(objectname) %(refname:lstrip=2)%(end)";
+    let listed = run_git(&["for-each-ref", format, "refs/heads"])?;
+    let branches: Vec<(&str, &str, Vec<String>)> = listed
         .lines()
-        .filter_map(|line| line.rsplit_once(' '))
-        .map(|(name, id)| {
+        .filter_map(|line| line.split_once(' '))
+        .map(|(id, name)| {
             let keys = rules.branch(name.as_bytes()).keys;
             (name, id, keys.iter().map(|found| found.key.to_string()).collect())
         })
-        .filter(|(name, _, keys): &(&str, &str, Vec<String>)| !keys.is_empty() && current.as_deref() != Some(*name))
+        .filter(|(_, _, keys): &(&str, &str, Vec<String>)| !keys.is_empty())
         .collect();
     let mut keys: Vec<String> = branches.iter().flat_map(|(_, _, keys)| keys.clone()).collect();
     keys.sort();
@@ -130,43 +133,40 @@ pub fn tidy(arguments: &Tidy, context: &Context) -> anyhow::Result<ExitCode> {
     }
     let told = here.ask(&keys, List::None, PATIENCE)?;
     let of = |key: &String| told.about.iter().find(|about| about.key == *key).map(|about| &about.answer);
-    let (mut done, mut kept) = (0, 0);
+    let (mut done, mut failed) = (0, false);
     for (name, id, keys) in &branches {
         let answers: Vec<Option<&Answer>> = keys.iter().map(of).collect();
         let is_done =
             |answer: &Option<&Answer>| matches!(answer, Some(Answer::Found(issue)) if issue.category == Category::Done);
         let states: Vec<String> = keys.iter().zip(&answers).map(|(key, answer)| state(key, *answer)).collect();
         let states = states.join(", ");
+        let shown = Untrusted::text(name);
         if !answers.iter().all(is_done) {
-            show::line(format_args!("  open    {}  {states}", Untrusted::text(name)));
+            show::line(format_args!("  open    {shown}  {states}"));
             continue;
         }
         done += 1;
         let merged = is_merged(name)?;
-        match (arguments.delete, merged || arguments.unmerged) {
-            (true, true) => {
-                run_git(&["branch", "--quiet", "-D", name])?;
-                show::line(format_args!(
-                    "deleted   {}  {states}, it was {}",
-                    Untrusted::text(name),
-                    &id[..id.len().min(10)]
-                ));
+        if arguments.delete && (merged || arguments.unmerged) {
+            match run_git(&["branch", "--quiet", "-D", "--", name]) {
+                Ok(_) => show::line(format_args!("deleted   {shown}  {states}, it was {}", &id[..id.len().min(10)])),
+                Err(error) => {
+                    failed = true;
+                    show::note(format_args!("{shown} stays: {error}"));
+                }
             }
-            (_, may) => {
-                kept += 1;
-                let why = if merged { "merged" } else { "NOT merged" };
-                let word = if may || merged { "done" } else { "kept" };
-                show::line(format_args!("  {word}    {}  {states}, {why}", Untrusted::text(name)));
-            }
+            continue;
         }
+        let (word, merged) = if merged { ("done", "merged") } else { ("kept", "NOT merged") };
+        show::line(format_args!("  {word}    {shown}  {states}, {merged}"));
     }
     if let Some(lacks) = &told.lacks {
         show::note(format_args!("{}; what is remembered was taken", Untrusted::text(lacks)));
     }
-    if done > 0 && kept > 0 && !arguments.delete {
+    if done > 0 && !arguments.delete {
         show::line("nothing was deleted; --delete deletes what is done and merged");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// The issue as far as it is known; a branch needs no more than its key.
@@ -254,13 +254,17 @@ fn is_merged(name: &str) -> anyhow::Result<bool> {
         || inside("refs/remotes/origin/HEAD")?)
 }
 
-fn git(words: &[&str]) -> anyhow::Result<Output> {
-    Ok(Command::new("git").args(words).output()?)
+/// The commit that a person names; what Git is then told is an id, and no word that it could take for an option.
+fn commit(named: &str) -> anyhow::Result<String> {
+    let found = git(&["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{named}^{{commit}}")])?;
+    anyhow::ensure!(found.status.success(), "there is no commit {}", Untrusted::text(named));
+    Ok(String::from_utf8_lossy(found.stdout.trim_ascii()).into_owned())
 }
 
-/// Runs Git for the person, who sees what it says where it fails.
-fn run_git(words: &[&str]) -> anyhow::Result<()> {
+/// Runs Git for the person, who sees what it says where it fails, and gives its answer.
+fn run_git(words: &[&str]) -> anyhow::Result<String> {
     let output = git(words)?;
-    anyhow::ensure!(output.status.success(), "git {}: {}", words[0], String::from_utf8_lossy(&output.stderr).trim());
-    Ok(())
+    let because = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "git {}: {}", words[0], because.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

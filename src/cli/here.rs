@@ -2,18 +2,18 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use clap_complete::engine::CompletionCandidate;
 
 use super::{Context, Exit};
 use crate::config::{Config, Environment, Places};
-use crate::git::{Ident, Repository};
+use crate::git::{Ident, MISLEADING};
 use crate::host;
 use crate::intake::{self, Outcome, socket};
 use crate::issue::{About, Answer, Ask, List, Told, Typed};
-use crate::parse::Rules;
+use crate::parse::{IssueKey, Rules};
 use crate::send::Settings;
 use crate::text::Untrusted;
 
@@ -35,10 +35,10 @@ impl Here {
         Ok(Here { config, places, git_dir, site: site.map(str::to_owned) })
     }
 
-    /// The repository we are in.
-    pub fn repository(&self) -> anyhow::Result<Repository> {
-        let git_dir = self.git_dir.as_ref().ok_or_else(|| anyhow::anyhow!("this is no Git repository"))?;
-        Ok(Repository::open(git_dir)?)
+    /// Says so where we are in no repository.
+    pub fn needs_repository(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.git_dir.is_some(), "this is no Git repository");
+        Ok(())
     }
 
     /// The site that is meant: the one that was named, that of the repository's account, or the only one.
@@ -65,17 +65,11 @@ impl Here {
         })
     }
 
-    /// The branch that is checked out, by its short name.
-    pub fn branch(&self) -> Option<String> {
-        let head = self.repository().ok()?.head()?;
-        let name = String::from_utf8(head.as_bytes().to_vec()).ok()?;
-        Some(name.strip_prefix("refs/heads/")?.to_owned())
-    }
-
-    /// The keys that the branch is named after.
-    pub fn keys_of_branch(&self) -> anyhow::Result<Vec<String>> {
-        let Some(branch) = self.branch() else { return Ok(Vec::new()) };
-        let mentions = self.rules()?.branch(branch.as_bytes());
+    /// The keys that the branch of this worktree is named after.
+    fn keys_of_branch(&self) -> anyhow::Result<Vec<String>> {
+        let head = git(&["symbolic-ref", "--quiet", "HEAD"])?.stdout;
+        let Some(branch) = head.trim_ascii_end().strip_prefix(b"refs/heads/") else { return Ok(Vec::new()) };
+        let mentions = self.rules()?.branch(branch);
         Ok(mentions.keys.iter().map(|found| found.key.to_string()).collect())
     }
 
@@ -83,7 +77,11 @@ impl Here {
     pub fn keys(&self, given: &[String]) -> anyhow::Result<Vec<String>> {
         let keys = if given.is_empty() { self.keys_of_branch()? } else { given.to_vec() };
         anyhow::ensure!(!keys.is_empty(), "which issue? The branch is named after none, so give a key");
-        Ok(keys.into_iter().map(|key| key.to_uppercase()).collect())
+        let key = |text: String| match text.parse::<IssueKey>() {
+            Ok(key) => Ok(key.to_string()),
+            Err(_) => anyhow::bail!("{} is no issue key, such as ABC-12", Untrusted::text(&text)),
+        };
+        keys.into_iter().map(key).collect()
     }
 
     /// Asks the daemon about issues.
@@ -126,9 +124,19 @@ impl Here {
     }
 }
 
+/// Runs Git where we stand. What a hook or a script may have set around us leads it to no other repository than the one
+/// that [`Here`] found.
+pub fn git(words: &[&str]) -> anyhow::Result<Output> {
+    let mut git = Command::new("git");
+    for name in MISLEADING {
+        git.env_remove(name);
+    }
+    git.args(words).output().map_err(|error| anyhow::anyhow!("git cannot be started: {error}"))
+}
+
 /// Who makes commits here, as Git says it, and the time.
 fn ident() -> anyhow::Result<Ident> {
-    let output = Command::new("git").args(["var", "GIT_AUTHOR_IDENT"]).output()?;
+    let output = git(&["var", "GIT_AUTHOR_IDENT"])?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
     Ident::read(output.stdout.trim_ascii()).ok_or_else(|| anyhow::anyhow!("Git does not say who you are"))
 }

@@ -91,7 +91,7 @@ pub fn one_line(about: &About) -> String {
             let assignee = issue.assignee.as_ref().map_or("nobody", |assignee| &assignee.name);
             format!(
                 "{}{moved}  {}, {}, {}  {}{}",
-                issue.key,
+                Untrusted::text(&issue.key),
                 Untrusted::text(&issue.kind),
                 Untrusted::text(&issue.status),
                 Untrusted::text(assignee),
@@ -99,7 +99,9 @@ pub fn one_line(about: &About) -> String {
                 age(issue)
             )
         }
-        Answer::Missing { .. } => format!("{}  Jira has no such issue, or your account may not see it", about.key),
+        Answer::Missing { .. } => {
+            format!("{}  Jira has no such issue, or your account may not see it", Untrusted::text(&about.key))
+        }
         Answer::Unknown { because } => {
             format!("{}  Jira could not be asked: {}", Untrusted::text(&about.key), Untrusted::text(because))
         }

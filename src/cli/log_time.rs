@@ -6,6 +6,7 @@ use clap_complete::engine::ArgValueCompleter;
 
 use super::here::{self, Here};
 use super::{Context, show};
+use crate::parse::Order;
 
 #[derive(clap::Args)]
 #[command(
@@ -22,14 +23,23 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode> {
     let here = Here::new(context, arguments.site.as_deref())?;
+    // A key is known by its form, so that a mistake in one is not taken for a comment on another issue.
     let (key, words) = match &arguments.words[..] {
         [first, rest @ ..] if first.contains('-') && !first.starts_with(|c: char| c.is_ascii_digit()) => {
-            (first.clone(), rest)
+            (here.keys(std::slice::from_ref(first))?.remove(0), rest)
         }
         words => (here.keys(&[])?.remove(0), words),
     };
     anyhow::ensure!(!words.is_empty(), "how long? For example: agent log-time {key} 1h 30m");
-    let said = here.order(&format!("{} #time {}", key.to_uppercase(), words.join(" ")))?;
+    let order = format!("{key} #time {}", words.join(" ").split_whitespace().collect::<Vec<_>>().join(" "));
+    // Whoever logs time means that and nothing else, whatever stands in their comment.
+    let read = here.config.typing(here.site()?)?.message(order.as_bytes());
+    let is_whole = |read: &Order| read.at.end == order.len();
+    anyhow::ensure!(
+        read.orders.len() <= 1 && read.orders.iter().all(is_whole),
+        "a part of the comment reads as another order; write it without # and without keys"
+    );
+    let said = here.order(&order)?;
     said.iter().for_each(show::line);
     Ok(ExitCode::SUCCESS)
 }

@@ -24,6 +24,7 @@ mod told;
 mod updates;
 
 pub use borrowed::of_others;
+pub use command::MISLEADING;
 pub use create::{Author, New};
 pub use files::{Change, File, Files, Helper};
 pub use history::{Budget, Commit, Ident, Walk};

@@ -24,29 +24,6 @@ pub(super) struct Git {
     pub(super) env: Vec<(&'static str, OsString)>,
 }
 
-/// What a hook or a script of the caller may have set and what would make git speak of another repository.
-const MISLEADING: [&str; 19] = [
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_CEILING_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_CONFIG",
-    "GIT_CONFIG_COUNT",
-    "GIT_CONFIG_PARAMETERS",
-    "GIT_DIR",
-    "GIT_DISCOVERY_ACROSS_FILESYSTEM",
-    "GIT_GRAFT_FILE",
-    "GIT_IMPLICIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_NAMESPACE",
-    "GIT_NO_REPLACE_OBJECTS",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_PREFIX",
-    "GIT_QUARANTINE_PATH",
-    "GIT_REPLACE_REF_BASE",
-    "GIT_SHALLOW_FILE",
-    "GIT_WORK_TREE",
-];
-
 impl Git {
     /// Finds the directory that holds the hooks, the objects and the config of the repository at `path`.
     pub(super) fn find(&self, path: &Path) -> Result<PathBuf, Error> {
@@ -160,7 +137,7 @@ impl Git {
     fn run<'a>(&self, cwd: &Path, words: impl IntoIterator<Item = &'a OsStr>) -> Result<Told, Error> {
         let mut command = Command::new("git");
         command.args(words).current_dir(cwd).stdin(Stdio::null()).env("LC_ALL", "C");
-        for name in MISLEADING {
+        for name in crate::git::MISLEADING {
             command.env_remove(name);
         }
         let output = command.envs(self.env.iter().map(|(name, value)| (name, value))).output();
