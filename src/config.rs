@@ -104,6 +104,8 @@ pub struct Environment {
     pub runtime_dir: Option<PathBuf>,
     pub credentials_directory: Option<PathBuf>,
     pub git_dir: Option<PathBuf>,
+    /// Where in the work tree Git was called, when it runs a hook: a folder with a slash at its end.
+    pub prefix: Option<PathBuf>,
     pub quarantine: Option<PathBuf>,
     pub namespace: Option<OsString>,
     pub object_directory: Option<PathBuf>,
@@ -444,6 +446,7 @@ impl Environment {
             runtime_dir: path("XDG_RUNTIME_DIR"),
             credentials_directory: path("CREDENTIALS_DIRECTORY"),
             git_dir: path("GIT_DIR"),
+            prefix: path("GIT_PREFIX"),
             quarantine: path("GIT_QUARANTINE_PATH"),
             namespace: path("GIT_NAMESPACE").map(OsString::from),
             object_directory: path("GIT_OBJECT_DIRECTORY"),

@@ -280,7 +280,7 @@ fn k16_a_message_is_checked_before_it_is_one() {
 }
 
 #[test]
-fn c3_a_commit_goes_on_without_the_agent_and_with_a_read_only_git_directory() {
+fn c3_a_commit_goes_on_with_a_configuration_that_cannot_be_read() {
     let world = world("");
     let clone = clone(&world, "ABC-7");
     std::fs::write(world.config(), "nonsense").unwrap();

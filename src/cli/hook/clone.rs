@@ -78,9 +78,15 @@ fn branch_of(tracking: &RefName) -> RefName {
     RefName::new([b"refs/heads/", &below[at..]].concat())
 }
 
+/// The new id, the remote ref and the old id of a line. The local side may be any expression, with blanks in it.
+pub(super) fn going_out(line: &[u8]) -> Option<[&[u8]; 3]> {
+    let mut words = line.rsplitn(4, |byte| *byte == b' ');
+    let (old, name, new) = (words.next()?, words.next()?, words.next()?);
+    words.next().map(|_local| [new, name, old])
+}
+
 fn note(line: &[u8], remote: &str) -> Option<Vec<u8>> {
-    let mut words = line.split(|byte| *byte == b' ');
-    let (_, new, name, old) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let [new, name, old] = going_out(line)?;
     Some([remote.as_bytes(), old, new, name].join(&b' ').into_iter().chain(*b"\n").collect())
 }
 
@@ -122,6 +128,13 @@ mod tests {
             (of("refs/remotes/origin"), of("refs/heads/x")),
             ("refs/heads/".to_owned(), "refs/heads/".to_owned())
         );
+    }
+
+    #[test]
+    fn a_push_is_known_by_its_line_whatever_was_typed_for_its_local_side() {
+        let line = format!("HEAD^{{/fix it}} {NEW} refs/heads/b {NONE}");
+        assert_eq!(going_out(line.as_bytes()).unwrap(), [NEW.as_bytes(), b"refs/heads/b", NONE.as_bytes()]);
+        assert_eq!((going_out(b""), going_out(b"a b c")), (None, None));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Hook, Late, Tell, answer};
 use crate::cli::judge::{Bench, Desk, looks_like_a_merge};
@@ -73,7 +73,10 @@ impl Hook {
         }
         let blocks = read.findings.iter().any(|finding| finding.level == Level::Block);
         if !read.findings.is_empty() {
-            self.said.borrow_mut().extend(said_of_draft(&read.findings, blocks, path));
+            // Hooks run at the top of the work tree; whoever typed may stand further down.
+            let down = self.environment.prefix.as_ref().filter(|_| path.is_relative());
+            let up: PathBuf = down.into_iter().flat_map(|down| down.components()).map(|_| "..").collect();
+            self.said.borrow_mut().extend(said_of_draft(&read.findings, blocks, &up.join(path)));
             self.refused.set(blocks);
         }
         let wrong = desk.wrong.map(|wrong| format!("jira: {wrong}"));
@@ -171,7 +174,10 @@ pub(in crate::cli) fn said_of_draft(findings: &[Finding], blocks: bool, path: &P
         true => "jira: this commit is not made: the policy of this repository refuses it",
         false => "jira: the policy of this repository has something to say of this message",
     };
-    let path = path.display();
+    let path = path.display().to_string();
+    let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+@".contains(&byte));
+    // As a shell takes it.
+    let path = if is_plain { path } else { format!("'{}'", path.replace('\'', r"'\''")) };
     let mut cures = Vec::new();
     if blocks {
         cures.push(format!("the message is kept in {path}; to mend it and go on: git commit -e -F {path}"));
@@ -186,6 +192,10 @@ pub(in crate::cli) fn said_of_draft(findings: &[Finding], blocks: bool, path: &P
 pub(in crate::cli) fn replace(path: &Path, text: &[u8]) -> std::io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".agent");
-    fs::write(&beside, text)?;
-    fs::rename(beside, path)
+    let replaced = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
+    if replaced.is_err() {
+        // A part of it may be there, on a disk that is full.
+        let _ = fs::remove_file(&beside);
+    }
+    replaced
 }

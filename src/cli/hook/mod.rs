@@ -173,6 +173,8 @@ impl Call {
         let chosen = self.arguments.config.as_deref();
         let hook = match Hook::new(name, chosen, environment, started, watchman, Arc::clone(self)) {
             Ok(hook) => hook,
+            // `commit-msg` says it for both.
+            Err(_) if name == PREPARE => return Done::default(),
             Err(error) => {
                 return Done { lines: vec![format!("jira: nothing was linked: {error:#}")], ..Done::default() };
             }

@@ -11,6 +11,7 @@ use crate::intake::{self, HandedOver, Outcome};
 use crate::policy::{Finding, Level, Lines, Policies, Somebody};
 use crate::text::Untrusted;
 
+use super::clone::going_out;
 use super::{Hook, Kind, Late};
 
 /// The most commits of a push that are judged; what brings more is history, and unknown.
@@ -272,8 +273,7 @@ fn alike<'u>(policies: &Policies, updates: &'u [Update]) -> Vec<Vec<&'u Update>>
 
 /// One line of what `pre-push` is told, as the update it will be on the server.
 fn outgoing(line: &[u8]) -> Option<Update> {
-    let mut words = line.split(|byte| *byte == b' ');
-    let (_, new, name, old) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let [new, name, old] = going_out(line)?;
     let id = |hex| Oid::from_hex(hex).map(|id| Some(id).filter(|id| !id.is_zero()));
     Some(Update { name: RefName::new(name), old: id(old)?, new: id(new)? }).filter(|update| concerns_us(&update.name))
 }
