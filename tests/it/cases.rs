@@ -1,12 +1,15 @@
 //! Stories that a user would tell, one text file each in `tests/cases/`.
 //!
 //! A line that begins with `$ ` is run by the shell, in the folder of a world of its own where a sandbox Jira is
-//! linked; `> ` continues it. The lines after it are what it says, standard error after standard output. `[..]` stands for any text
+//! linked, once with each git that is installed; `> ` continues it. The lines after it are what it says, standard error after standard output. `[..]` stands for any text
 //! within a line, a line `...` for any lines, `? N` for an exit status other than 0. Other lines are for the reader.
 
 use std::path::Path;
 
-use crate::harness::World;
+use serde_json::json;
+
+use crate::harness::{World, gits};
+use crate::smart;
 
 #[test]
 fn a_sysadmin_links_a_folder_of_repositories() {
@@ -29,6 +32,23 @@ fn j10_j15_j17_k1_a_team_begins_to_ask_for_keys() {
 }
 
 #[test]
+fn k1_k2_k3_k16_a_developer_writes_messages() {
+    tell("message.story");
+}
+
+#[test]
+fn k4_k5_k6_k7_k8_k13_a_developer_goes_from_issue_to_issue() {
+    for git in gits() {
+        let mut world = smart::world("policy = \"bot\"");
+        world.use_git(&git);
+        for key in ["ABC-7", "ABC-8"] {
+            world.sandbox.edit_issue(json!({"key": key, "status": "Done"}));
+        }
+        tell_in(&world, "work.story");
+    }
+}
+
+#[test]
 fn a_message_is_explained_before_it_is_pushed() {
     tell("parse.story");
 }
@@ -47,16 +67,25 @@ struct Step {
     status: i32,
 }
 
+/// Tells a story once with each git of this machine.
 #[track_caller]
 fn tell(name: &str) {
+    for git in gits() {
+        let mut world = World::new();
+        world.use_git(&git);
+        tell_in(&world, name);
+    }
+}
+
+#[track_caller]
+fn tell_in(world: &World, name: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(name);
     let text = std::fs::read_to_string(&path).unwrap();
-    let world = World::new();
-    let _end = EndDaemon(&world);
+    let _end = EndDaemon(world);
     for step in steps(&text) {
         let mut shell = world.command("sh");
         let agent = Path::new(env!("CARGO_BIN_EXE_agent")).parent().unwrap().display().to_string();
-        let path = format!("{agent}:{}", std::env::var("PATH").unwrap());
+        let path = format!("{agent}:{}", world.path().display());
         let output =
             shell.args(["-c", &step.command]).env("PATH", path).env("SITE", world.sandbox.url()).output().unwrap();
         let said = [output.stdout, output.stderr].concat();

@@ -27,6 +27,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct World {
     pub folder: PathBuf,
     pub sandbox: Sandbox,
+    /// A folder that is looked through before all others for programs.
+    pub first: Option<PathBuf>,
     _temporary: tempfile::TempDir,
 }
 
@@ -65,7 +67,7 @@ impl World {
             std::fs::create_dir(folder.join(name)).unwrap();
         }
         let sandbox = Sandbox::start(&folder);
-        let world = World { folder, sandbox, _temporary: temporary };
+        let world = World { folder, sandbox, first: None, _temporary: temporary };
         world.write_secret("sandbox-secret");
         world.configure(site, top);
         world
@@ -125,13 +127,28 @@ impl World {
     /// A command that sees nothing of the machine's own Git configuration.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        command.env_clear().env("PATH", path()).env("HOME", self.folder.join("home")).env("LC_ALL", "C.UTF-8");
+        command.env_clear().env("PATH", self.path()).env("HOME", self.folder.join("home")).env("LC_ALL", "C.UTF-8");
         command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_JIRA_AGENT_CONFIG", self.config());
         for who in ["AUTHOR", "COMMITTER"] {
             command.env(format!("GIT_{who}_NAME"), "Ann Author").env(format!("GIT_{who}_EMAIL"), "ann@example.org");
         }
         command.current_dir(&self.folder).stdin(Stdio::null());
         command
+    }
+
+    /// Where programs are looked for.
+    pub fn path(&self) -> std::ffi::OsString {
+        let others = path();
+        let folders = self.first.iter().cloned().chain(std::env::split_paths(&others));
+        std::env::join_paths(folders).unwrap()
+    }
+
+    /// Has this git be the one that everybody runs.
+    pub fn use_git(&mut self, git: &Path) {
+        let folder = self.folder.join("first");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::os::unix::fs::symlink(git, folder.join("git")).unwrap();
+        self.first = Some(folder);
     }
 
     /// A daemon that takes events.
@@ -508,6 +525,18 @@ pub fn wait_until_or(what: &str, mut done: impl FnMut() -> bool, otherwise: impl
         assert!(began.elapsed() < PATIENCE, "waited in vain until {what}: {}", otherwise());
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The gits of this machine, one of each version.
+pub fn gits() -> Vec<PathBuf> {
+    let mut versions = std::collections::BTreeMap::new();
+    for git in std::env::split_paths(&path()).map(|folder| folder.join("git")).filter(|git| git.is_file()) {
+        let version = Command::new(&git).arg("--version").output();
+        if let Some(version) = version.ok().filter(|version| version.status.success()) {
+            versions.entry(version.stdout).or_insert(git);
+        }
+    }
+    versions.into_values().collect()
 }
 
 fn path() -> std::ffi::OsString {

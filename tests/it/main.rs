@@ -10,6 +10,7 @@ mod accounts;
 mod begin;
 mod cases;
 mod clock;
+mod clone;
 mod contract;
 mod copies;
 mod crash;

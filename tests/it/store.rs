@@ -18,16 +18,21 @@ fn world() -> World {
 }
 
 /// A small file system of its own, unmounted when dropped.
-struct Disk {
+pub struct Disk {
     image: PathBuf,
     at: PathBuf,
 }
 
 impl Disk {
     /// Mounts a new ext4 as the queue's folder; `None`, with a word, where that is not permitted.
-    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
     fn of(world: &World, mib: u64, make: &[&str]) -> Option<Disk> {
-        let disk = Disk { image: world.folder.join("disk.img"), at: world.state() };
+        Disk::at(world, world.state(), mib, make)
+    }
+
+    /// The same as another folder of the world.
+    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+    pub fn at(world: &World, at: PathBuf, mib: u64, make: &[&str]) -> Option<Disk> {
+        let disk = Disk { image: world.folder.join("disk.img"), at };
         std::fs::File::create(&disk.image).unwrap().set_len(mib << 20).unwrap();
         let _ = std::fs::remove_dir_all(&disk.at);
         std::fs::create_dir(&disk.at).unwrap();
@@ -49,8 +54,13 @@ impl Disk {
         Command::new("umount").arg(&self.at).output().is_ok_and(|output| output.status.success())
     }
 
+    pub fn make_read_only(&self) -> bool {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", "remount,ro"]).arg(&self.at).output().is_ok_and(|output| output.status.success())
+    }
+
     /// Writes until nothing fits any more.
-    fn fill(&self) -> PathBuf {
+    pub fn fill(&self) -> PathBuf {
         use std::io::Write;
         let path = self.at.join("filler");
         let mut file = std::fs::File::create(&path).unwrap();
