@@ -46,6 +46,8 @@ struct Arguments {
 enum Measurement {
     /// A whole push with our hooks, with a shell's, with none
     Push,
+    /// A push of many commits that a policy looks at
+    Policy,
     /// The process of a hook
     Hook,
     /// A thousand hooks at once
@@ -123,6 +125,7 @@ fn measure(measurement: Measurement, effort: &Effort) {
     eprintln!("measuring: {name}");
     let measured = match measurement {
         Measurement::Push => pushes::cost(effort),
+        Measurement::Policy => pushes::judged(effort),
         Measurement::Hook => pushes::process(effort),
         Measurement::Thousand => pushes::thousand(effort),
         Measurement::Accepted => pushes::accepted(effort),

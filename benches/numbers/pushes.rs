@@ -58,6 +58,38 @@ pub fn cost(effort: &Effort) -> anyhow::Result<Vec<Row>> {
     ])
 }
 
+/// Ten thousand commits in one push, laid beside a policy by `pre-receive`, and the same push where none holds.
+pub fn judged(effort: &Effort) -> anyhow::Result<Vec<Row>> {
+    const COMMITS: usize = 10_000;
+    let rounds = effort.times(3, 10);
+    let world = World::new(&["ABC"], 9)?;
+    let policy = "[[policy]]\nlevel = \"block\"\nrepositories = [\"judged-*\"]\nkey = true\nsubject_max = 100\nblank_line = true\n";
+    let config = world.folder.join("config.toml");
+    fs::write(&config, format!("{}\n{policy}", fs::read_to_string(&config)?))?;
+    let _daemon = world.daemon()?;
+    let work = working_copy(&world, COMMITS)?;
+    let last = work.ids.last().context("there are commits")?;
+    let mut times = [Times::default(), Times::default()];
+    for round in 0..rounds {
+        for (name, times) in ["judged", "plain"].into_iter().zip(&mut times) {
+            let target = world.repository(&format!("{name}-{round}"))?;
+            world.install(&target)?;
+            let began = Instant::now();
+            push(&world, &work.path, &target, last)?;
+            times.add(began.elapsed());
+        }
+    }
+    let [judged, plain] = times.each_ref().map(|times| times.p50() / 1000.0);
+    Ok(vec![
+        Row::new(
+            format!("push of {COMMITS} commits that a policy looks at"),
+            format!("p50 {judged:.2} s ({rounds} pushes)"),
+        )
+        .beside(format!("where no policy holds: p50 {plain:.2} s"), judged / plain)
+        .goal("≤ 2 s", Goal::of(judged <= 2.0)),
+    ])
+}
+
 /// The two hooks of a push as git starts them, one after the other.
 pub fn process(effort: &Effort) -> anyhow::Result<Vec<Row>> {
     let pushes = effort.times(100, 500);
