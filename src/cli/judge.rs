@@ -1,6 +1,7 @@
 //! What it takes to judge commits in one repository, for hooks and for whoever tries the rules.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -49,6 +50,7 @@ impl<'a> Bench<'a> {
             batches.iter().map(|batch| batch.commits.iter().map(read).collect()).collect();
         let answers = self.answers(&self.policies.questions(mentions.iter().flatten()), places, until);
         let mut findings: Vec<Finding> = Vec::new();
+        let mut seen = HashSet::new();
         for (batch, mentions) in batches.iter().zip(&mentions) {
             let key = batch.branch.as_ref().and_then(|branch| self.key_of(branch));
             for (commit, mentions) in batch.commits.iter().zip(mentions) {
@@ -64,7 +66,8 @@ impl<'a> Bench<'a> {
                 };
                 for finding in self.policies.judge(&case, &answers) {
                     // A commit may come to several branches.
-                    if batches.len() == 1 || !findings.contains(&finding) {
+                    let said = (finding.commit, finding.rule, finding.level as u8, finding.because.clone());
+                    if batches.len() == 1 || seen.insert(said) {
                         findings.push(finding);
                     }
                 }
