@@ -252,6 +252,10 @@ fn hook_finding(hook: &host::HookState, git_dir: &Path) -> Finding {
         Owner::Ours { chained: true, .. } => good(format!("{name} fires, and the hook that was there runs after it")),
         Owner::Ours { .. } => good(format!("{name} fires")),
         Owner::Changed => bad(format!("{name} was edited"), "move it away, then install again"),
+        Owner::Foreign if host::is_put_aside(&hook.path, name) => bad(
+            format!("{name} is {}'s, which put ours aside", host::Tool::of_file(&hook.path).name()),
+            &format!("{install}: ours goes before it again"),
+        ),
         Owner::Foreign => {
             bad(format!("{name} is somebody else's"), &format!("{install}: it goes on running, after ours"))
         }

@@ -19,6 +19,7 @@ mod group;
 mod here;
 mod hidden;
 mod hook;
+mod hooks;
 mod install;
 mod issue;
 mod judge;
@@ -81,6 +82,8 @@ enum Word {
     Group(group::Word),
     /// Put hooks into a repository
     Install(install::Install),
+    /// List which hook fires when, by which Git, how it is reached, and what else runs there
+    Hooks(hooks::Arguments),
     /// Create, import, list, rename, move and remove repositories of the accounts
     #[command(subcommand)]
     Repo(repo::Word),
@@ -190,6 +193,7 @@ pub fn main() -> ExitCode {
         Word::Account(word) => account::run(*word, &context),
         Word::Group(word) => group::run(word, &context),
         Word::Install(word) => install::install(word, &context),
+        Word::Hooks(word) => hooks::run(&word, &context),
         Word::Repo(word) => repo::run(word, &context),
         Word::Uninstall(word) => install::uninstall(word, &context),
         Word::Verify(word) => verify::run(word, &context),

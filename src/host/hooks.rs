@@ -6,7 +6,8 @@ use super::dir::{Dir, Entry, Lock};
 use super::manifest::{Before, FOLDER, Found, Hook, Manifest, compare, sha256};
 use super::place::Git;
 use super::shim::{self, Shim, Stand};
-use super::{ALL, Error, HookChange, HookReport, Identity, Outcome};
+use super::tool::{self, Tool};
+use super::{ALL, Error, FIRED, HookChange, HookReport, Identity, Outcome};
 
 /// The hooks of one repository, and the lock on them.
 pub(super) struct Hooks {
@@ -27,6 +28,10 @@ pub(super) struct Plan {
     before: Option<Before>,
     /// The hook that stands there has still to be kept.
     keep: bool,
+    /// What was kept before is an older hook of the tool whose hook stands there now.
+    outdated: bool,
+    /// Where a tool put ours aside that does not run it there.
+    aside: Option<String>,
 }
 
 const BEFORE: &str = "before";
@@ -108,10 +113,23 @@ impl Hooks {
         let entry = hooks_dir.as_ref().map(|dir| dir.entry(name)).transpose()?.flatten();
         let found = compare(name, entry.as_ref(), self.known(name));
         let path = self.path().join(name);
+        let mut outdated = false;
+        let aside = hooks_dir.as_ref().map(|dir| tool::put_aside(dir, name, self.known(name))).transpose()?.flatten();
         let (before, keep) = match (found, &entry) {
             (Found::Edited, _) => return Err(Error::Edited(path)),
+            // The tool runs ours where it put it.
+            (Found::Foreign, Some(_)) if matches!(aside, Some((_, true))) => {
+                let shim = Shim { hook: name, agent: agent.into(), before: None };
+                let state = HookChange::AlreadyThere;
+                let before = self.kept(name, None)?;
+                let stand = Stand::choose(shim);
+                return Ok(Plan { name, stand, state, before, keep: false, outdated: false, aside: None });
+            }
             (Found::Foreign, Some(entry)) => {
-                self.check_not_replaced(name, &path)?;
+                outdated = self.is_put_again(name, &path, entry)?;
+                if !outdated {
+                    self.check_not_replaced(name, &path)?;
+                }
                 (Some(Before::of(name, entry).ok_or(Error::Obstacle(path))?), true)
             }
             (Found::Before, _) => (self.kept(name, None)?, true),
@@ -128,7 +146,18 @@ impl Hooks {
             Some(_) if found == Found::Ours => HookChange::Renewed,
             _ => HookChange::Put,
         };
-        Ok(Plan { name, stand, state, before, keep })
+        let aside = aside.filter(|_| keep).map(|(aside, _)| aside);
+        Ok(Plan { name, stand, state, before, keep, outdated, aside })
+    }
+
+    /// Whether a tool that we know put its hook where ours stood in front of an older one of its own.
+    fn is_put_again(&self, name: &'static str, path: &Path, entry: &Entry) -> Result<bool, Error> {
+        let Entry::File { bytes, .. } = entry else { return Ok(false) };
+        let tool = Tool::of(path, bytes);
+        let Some(kept) = self.known(name).and_then(|hook| hook.before.as_ref()) else { return Ok(false) };
+        let kept = self.before_dir()?.map(|dir| dir.entry(kept.saved())).transpose()?.flatten();
+        let Some(Entry::File { bytes: kept, .. }) = kept else { return Ok(false) };
+        Ok(tool != Tool::Unknown && Tool::of(path, &kept) == tool)
     }
 
     /// Plans a link to a hook of ours that stands for all repositories.
@@ -139,7 +168,7 @@ impl Hooks {
             Some(entry) if stand.is(entry) => HookChange::AlreadyThere,
             _ => HookChange::Put,
         };
-        Ok(Plan { name, stand, state, before: None, keep: false })
+        Ok(Plan { name, stand, state, before: None, keep: false, outdated: false, aside: None })
     }
 
     /// Refuses to keep a second hook under one name, and to stand in front of a hook that will run ours again.
@@ -151,10 +180,15 @@ impl Hooks {
             return Err(Error::Replaced { hook: path.into(), saved: dir.path().join(before.saved()) });
         }
         let Some(dir) = self.hooks_dir()? else { return Ok(()) };
+        // Where lefthook puts what it finds, nothing is run any more.
+        let never = |other: &str| matches!(tool::ASIDE.iter().find(|(end, _)| other.ends_with(end)), Some((_, false)));
         for other in dir.names()? {
             let Some(other) = other.to_str().filter(|other| other.starts_with(&format!("{name}."))) else {
                 continue;
             };
+            if never(other) && compare(name, dir.entry(other)?.as_ref(), self.known(name)) == Found::Ours {
+                continue;
+            }
             if let Some(Entry::File { bytes, .. }) = dir.entry(other)?
                 && shim::read(name, &bytes).is_some()
             {
@@ -185,13 +219,15 @@ impl Hooks {
     }
 
     /// Writes the manifest, then puts the hooks in.
-    pub(super) fn carry_out(&self, plans: &[Plan], git: &Git) -> Result<(), Error> {
+    pub(super) fn carry_out(&self, plans: &[Plan], git: &Git, only: bool) -> Result<(), Error> {
         let folder = self.common.make(FOLDER)?;
         let missing = self.hooks_dir()?.is_none() && !plans.is_empty();
         let mut manifest = match &self.manifest {
             Some(manifest) => manifest.clone(),
             None => Manifest::new(self.dir.clone(), missing, self.hash_of_config(git)?),
         };
+        // Who chose some, and now all, has all.
+        manifest.only = only && (self.manifest.is_none() || manifest.only);
         for plan in plans {
             manifest.hooks.insert(plan.name.into(), plan.entry(self.known(plan.name)));
         }
@@ -211,6 +247,9 @@ impl Hooks {
                 Stand::Shim(text) => hooks_dir.put(plan.name, text, EXECUTABLE)?,
                 Stand::Link(agent) => hooks_dir.put_link(plan.name, agent)?,
             }
+            if let Some(aside) = &plan.aside {
+                hooks_dir.remove(aside)?;
+            }
         }
         match self.before_dir()? {
             Some(before) => self.link_siblings(&hooks_dir, &before),
@@ -227,6 +266,9 @@ impl Hooks {
     /// Gives the hook that stands there a second name, so that it is never gone while ours takes the first.
     fn keep(&self, plan: &Plan, hooks_dir: &Dir, kept: &Dir) -> Result<(), Error> {
         let before = plan.before.as_ref().expect("a hook to keep was described");
+        if plan.outdated {
+            kept.remove(before.saved())?;
+        }
         match kept.entry(before.saved())? {
             None => hooks_dir.link(plan.name, kept, before.saved())?,
             Some(entry) if before.is(&entry) => (),
@@ -283,9 +325,22 @@ impl Hooks {
             (Some(before), Some(dir)) => dir.entry(before.saved())?.map(|_| (dir, before)),
             _ => None,
         };
+        let aside = tool::put_aside(&hooks_dir, name, self.known(name))?;
         let left = |because: &str| Ok(Some(Outcome::Left { because: because.into() }));
         match (found, saved) {
             (Found::Edited, _) => left("it bears the agent's mark but was edited"),
+            (Found::Foreign, saved) if aside.is_some() => {
+                let (aside, _) = aside.expect("it was put aside");
+                match saved {
+                    // As the tool would have put aside what was there, had ours not been.
+                    Some((dir, before)) => {
+                        dir.rename(before.saved(), &hooks_dir, &aside)?;
+                        self.forget_alias(name, &dir, hooks_dir.entry(&aside)?.as_ref())?;
+                        Ok(Some(Outcome::Restored))
+                    }
+                    None => hooks_dir.remove(&aside).map(|()| Some(Outcome::Removed)),
+                }
+            }
             (Found::Foreign, Some((dir, before))) => {
                 let saved = dir.path().join(before.saved()).display().to_string();
                 left(&format!("somebody put another hook over ours; the one that was there first is {saved}"))
@@ -332,6 +387,9 @@ impl Hooks {
         }
         for name in KEPT_BY_HOOKS {
             folder.remove(name)?;
+        }
+        for name in ALL {
+            folder.remove(format!("{FIRED}{name}"))?;
         }
         if self.manifest.as_ref().is_some_and(|manifest| manifest.made_hooks_dir) {
             self.common.remove_empty(self.dir.as_ref())?;

@@ -18,7 +18,7 @@ use crate::text::hex;
 /// The folder of ours in a git directory.
 pub(super) const FOLDER: &str = "agent";
 const FILE: &str = "hooks.json";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// All that was put into one repository.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub(super) struct Manifest {
     /// SHA-256 of the config before the repository had an id; the config may hold passwords, so its text is not kept.
     pub(super) config: Option<String>,
     pub(super) hooks: BTreeMap<String, Hook>,
+    /// Somebody chose these of our hooks; else the others are lacking.
+    #[serde(default)]
+    pub(super) only: bool,
 }
 
 /// One hook of ours.
@@ -67,7 +70,7 @@ pub(super) enum Found {
 
 impl Manifest {
     pub(super) fn new(hooks_dir: String, made_hooks_dir: bool, config: Option<String>) -> Self {
-        Self { format: FORMAT, hooks_dir, made_hooks_dir, config, hooks: BTreeMap::new() }
+        Self { format: FORMAT, hooks_dir, made_hooks_dir, config, hooks: BTreeMap::new(), only: false }
     }
 
     /// Where the manifest of a git directory is, if there is one.
@@ -92,7 +95,10 @@ impl Manifest {
         }
         let broken = |source| Error::Manifest { path: path.clone(), source };
         match serde_json::from_slice(&bytes).map_err(&broken)? {
-            Format { format: FORMAT } => serde_json::from_slice(&bytes).map(Some).map_err(broken),
+            Format { format: 1..=FORMAT } => {
+                let manifest: Manifest = serde_json::from_slice(&bytes).map_err(broken)?;
+                Ok(Some(Manifest { format: FORMAT, ..manifest }))
+            }
             Format { format } => Err(Error::NewerManifest { path, format, known: FORMAT }),
         }
     }

@@ -28,6 +28,7 @@ pub(crate) mod list;
 mod manifest;
 mod place;
 mod shim;
+mod tool;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -48,6 +49,7 @@ pub(crate) use kind::{Kind, is_companion};
 use manifest::{FOLDER, Found, Manifest, compare};
 use place::Git;
 pub(crate) use shim::{LINKED, run_before};
+pub(crate) use tool::{Other, Runs, Tool, gits, hooks_dir, is_put_aside, others};
 
 /// What kind of place a repository is, which decides the hooks it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -378,6 +380,39 @@ pub(crate) fn cover_only(
     Ok((installed, id))
 }
 
+/// Whether another tool removed one of our hooks, or put a hook of its own in its place.
+pub(crate) fn is_dropped(git_dir: &Path) -> Result<bool, Error> {
+    let common = open(git_dir)?;
+    let Some(manifest) = Manifest::load(&common)? else { return Ok(false) };
+    let Some(dir) = common.below(Path::new(&manifest.hooks_dir))? else { return Ok(false) };
+    for name in ALL {
+        let Some(known) = manifest.hooks.get(name) else { continue };
+        let entry = dir.entry(name)?;
+        let dropped = match (compare(name, entry.as_ref(), Some(known)), &entry) {
+            (Found::Absent, _) => true,
+            (Found::Foreign, Some(Entry::File { bytes, .. })) => {
+                let is_run = matches!(tool::put_aside(&dir, name, Some(known))?, Some((_, true)));
+                !is_run && Tool::of(&dir.path().join(name), bytes) != Tool::Unknown
+            }
+            _ => false,
+        };
+        if dropped {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Puts hooks of ours in again that another tool dropped; tells whether there were any.
+pub(crate) fn repair(git_dir: &Path, agent: &Path) -> Result<bool, Error> {
+    if !is_dropped(git_dir)? {
+        return Ok(false);
+    }
+    let chosen = Manifest::load(&open(git_dir)?)?.filter(|manifest| manifest.only);
+    let only: Vec<String> = chosen.map(|manifest| manifest.hooks.into_keys().collect()).unwrap_or_default();
+    install(git_dir, agent, &only).map(|_| true)
+}
+
 /// Whether hooks of ours were put into a repository and not taken out since.
 pub(crate) fn has_hooks(git_dir: &Path) -> bool {
     Manifest::path(git_dir).exists()
@@ -413,6 +448,27 @@ pub(crate) fn place_of(git_dir: &Path) -> Result<Place, Error> {
     Git::default().place(git_dir)
 }
 
+/// Notes that a hook of ours was started, where that can be written down without any trouble.
+pub(crate) fn note_fired(git_dir: &Path, hook: &str) {
+    let path = fired(git_dir, hook);
+    let since = std::time::Duration::from_millis(crate::clock::now().unsigned_abs());
+    if let Ok(file) = std::fs::File::options().create(true).append(true).open(path) {
+        let _ = file.set_modified(std::time::UNIX_EPOCH + since);
+    }
+}
+
+/// When a hook of ours was last started, in milliseconds, where it is known.
+pub(crate) fn last_fired(git_dir: &Path, hook: &str) -> Option<i64> {
+    let at = std::fs::metadata(fired(git_dir, hook)).ok()?.modified().ok()?;
+    Some(jiff::Timestamp::try_from(at).ok()?.as_millisecond())
+}
+
+fn fired(git_dir: &Path, hook: &str) -> PathBuf {
+    git_dir.join(FOLDER).join(format!("{FIRED}{hook}"))
+}
+
+/// What the names of the notes of [`note_fired`] begin with.
+const FIRED: &str = "fired-";
 /// The mark that [`mark_policy`] sets, under the name the shim looks for.
 const POLICY: &str = "policy";
 
@@ -434,9 +490,9 @@ fn install_with(git: &Git, git_dir: &Path, agent: &Path, only: &[String]) -> Res
     match &planned.elsewhere {
         None => {}
         Some(Elsewhere::DropIn(drop_in, bits)) => drop_in.put(agent, *bits)?,
-        Some(Elsewhere::Site(hooks, plans)) => hooks.carry_out(plans, git)?,
+        Some(Elsewhere::Site(hooks, plans)) => hooks.carry_out(plans, git, false)?,
     }
-    planned.hooks.carry_out(&planned.plans, git)?;
+    planned.hooks.carry_out(&planned.plans, git, !only.is_empty())?;
     let git_dir = planned.hooks.git_dir().into();
     Ok(Installed { git_dir, hooks_dir: planned.hooks_dir, place: planned.place, hooks: planned.reports })
 }
@@ -583,7 +639,7 @@ fn inspect_at(common: &Dir, names: &[&'static str], fires: PathBuf) -> Result<Ve
     let look = |name: &&'static str| look_at(name, &here, hooks_dir.as_ref(), manifest.as_ref(), elsewhere.as_deref());
     // Where only some were wanted, the others lack nowhere.
     let wanted = |name: &&&'static str| match &manifest {
-        Some(manifest) if !manifest.hooks.is_empty() => manifest.hooks.contains_key(**name),
+        Some(manifest) if manifest.only => manifest.hooks.contains_key(**name),
         _ => true,
     };
     names.iter().filter(wanted).map(look).collect()
@@ -599,6 +655,7 @@ fn look_at(
     let entry = hooks_dir.map(|dir| dir.entry(name)).transpose()?.flatten();
     let found = compare(name, entry.as_ref(), manifest.and_then(|manifest| manifest.hooks.get(name)));
     let mut hindrances = Vec::new();
+    let mut path = here.join(name);
     let owner = match (found, &entry) {
         (Found::Absent, _) => Owner::Absent,
         (Found::Ours, Some(Entry::File { bytes, .. })) => match shim::read(name, bytes) {
@@ -614,7 +671,20 @@ fn look_at(
             Owner::Ours { version: shim::VERSION, chained: false, stale: false, agent: target.clone() }
         }
         (Found::Edited, _) => Owner::Changed,
-        _ => Owner::Foreign,
+        _ => {
+            // Another tool put ours aside; where it goes on running it there, it is as good.
+            let known = manifest.and_then(|manifest| manifest.hooks.get(name));
+            let aside = hooks_dir.map(|dir| tool::put_aside(dir, name, known)).transpose()?.flatten();
+            if let (Some((aside, true)), Some(dir)) = (aside, hooks_dir)
+                && let Some(Entry::File { bytes, .. }) = dir.entry(&aside)?
+                && let Some((version, Some(shim))) = shim::read(name, &bytes)
+            {
+                path = here.join(aside);
+                Owner::Ours { version, chained: shim.before.is_some(), stale: false, agent: shim.agent }
+            } else {
+                Owner::Foreign
+            }
+        }
     };
     if let (Owner::Ours { .. } | Owner::Changed, Some(entry)) = (&owner, &entry) {
         if matches!(entry, Entry::File { mode, .. } if mode & 0o111 == 0) {
@@ -627,7 +697,7 @@ fn look_at(
     {
         hindrances.push(Hindrance::AgentMissing(agent.clone()));
     }
-    Ok(HookState { name, path: here.join(name), owner, hindrances })
+    Ok(HookState { name, path, owner, hindrances })
 }
 
 fn open(git_dir: &Path) -> Result<Dir, Error> {

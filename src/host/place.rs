@@ -146,6 +146,27 @@ impl Git {
     }
 }
 
+/// Where a Git lies that windows and services start, whatever a terminal looks for.
+const USUAL: [&str; 4] = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/bin"];
+
+/// Every Git that lies where programs are looked for, with its version.
+pub(super) fn versions(search: &OsStr) -> Vec<(PathBuf, String)> {
+    let usual = USUAL.iter().map(PathBuf::from);
+    let mut found: Vec<(PathBuf, PathBuf, String)> = Vec::new();
+    for program in std::env::split_paths(search).chain(usual).map(|folder| folder.join("git")) {
+        let Ok(real) = program.canonicalize() else { continue };
+        if found.iter().any(|(_, other, _)| *other == real) {
+            continue;
+        }
+        let told = Command::new(&program).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
+        let Ok(told) = told else { continue };
+        if let Some(version) = String::from_utf8_lossy(&told.stdout).trim().strip_prefix("git version ") {
+            found.push((program, real, version.to_owned()));
+        }
+    }
+    found.into_iter().map(|(program, _, version)| (program, version)).collect()
+}
+
 /// What git answered.
 struct Told {
     status: i32,

@@ -673,9 +673,9 @@ fn a_manifest_from_the_future_is_not_guessed_at() {
     world.install(&git_dir);
     let path = git_dir.join("agent/hooks.json");
     let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replace("\"format\": 1", "\"format\": 2")).unwrap();
-    assert!(matches!(world.refused(&git_dir), Error::NewerManifest { format: 2, .. }));
-    std::fs::write(&path, text.replace("\"format\": 1", "\"format\": 1, \"more\": 1")).unwrap();
+    std::fs::write(&path, text.replace("\"format\": 2", "\"format\": 3")).unwrap();
+    assert!(matches!(world.refused(&git_dir), Error::NewerManifest { format: 3, .. }));
+    std::fs::write(&path, text.replace("\"format\": 2", "\"format\": 2, \"more\": 1")).unwrap();
     assert!(matches!(world.refused(&git_dir), Error::Manifest { .. }));
 }
 

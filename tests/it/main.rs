@@ -46,6 +46,7 @@ mod smart;
 mod storm;
 mod synchronise;
 mod teams;
+mod tools;
 mod ssh;
 mod store;
 mod tidy;

@@ -234,19 +234,23 @@ fn h10_tools_that_put_their_hooks_again_go_on_beside_ours_and_everything_is_as_b
     assert_same(&before, &own());
     fs::remove_file(&hook).unwrap();
 
-    // lefthook puts it aside and runs it no more, which is said; its own way back is the way back.
+    // lefthook puts it aside and runs it no more, which is said; ours then goes before lefthook's, as often as it takes.
     let before = own();
     world.agent_says(&["install", path]);
-    fs::rename(&hook, hook.with_extension("old")).unwrap();
-    tool_hook(&hook, "lefthook", None);
-    assert!(commit("ABC-2 with lefthook").contains("lefthook ran"));
-    let refused = world.agent(&["install", path]).output().unwrap();
-    assert!(
-        String::from_utf8_lossy(&refused.stderr).contains("belongs to a tool that put our hook aside"),
-        "{refused:?}"
-    );
-    fs::rename(hook.with_extension("old"), &hook).unwrap();
+    for _ in 0..2 {
+        fs::rename(&hook, hook.with_extension("old")).unwrap();
+        tool_hook(&hook, "lefthook", None);
+        assert!(commit("ABC-2 with lefthook").contains("lefthook ran"));
+        let doctor = world.agent(&["doctor", "--offline", path]).output().unwrap();
+        let said = String::from_utf8_lossy(&doctor.stdout);
+        assert!(said.contains("commit-msg is lefthook's, which put ours aside"), "{said}");
+        world.agent_says(&["install", path]);
+        let said = commit("UTF-8 is no issue");
+        assert!(said.contains("lefthook ran") && said.contains("jira: UTF-8 links nothing"), "{said}");
+    }
     world.agent_says(&["uninstall", "--forget", path]);
+    assert!(fs::read_to_string(&hook).unwrap().contains("lefthook ran"), "its own hook stays");
+    fs::remove_file(&hook).unwrap();
     assert_same(&before, &own());
 
     // simple-git-hooks writes over it: what is there then is somebody else's, and stays.

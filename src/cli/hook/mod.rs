@@ -288,6 +288,7 @@ impl Hook {
         let path = Places::config_path(chosen.as_deref(), &environment);
         let config = Config::load(&path)?;
         let places = Places::new(&path, &config, &environment);
+        host::note_fired(&git_dir, name);
         let hidden = config.account_of(&git_dir).and_then(Account::hidden);
         let repository = repository.hiding(hidden);
         Ok(Hook {
@@ -332,6 +333,7 @@ impl Hook {
         }
         // Somebody decided that it is not linked; what is pushed meanwhile is found when that changes. A host that has one
         // folder of hooks for all runs ours for wikis too.
+        self.repair();
         if self.config.keeps_out(&self.git_dir).is_some() || host::is_companion(&self.git_dir) {
             return Ok(Vec::new());
         }
@@ -362,6 +364,15 @@ impl Hook {
             "pre-push" => Ok(Vec::new()),
             "reference-transaction" => self.reference_transaction(stdin, &first.to_string_lossy()),
             other => anyhow::bail!("there is nothing to do in {other}"),
+        }
+    }
+
+    /// Puts hooks of a clone in again that another tool dropped when it put its own; what hinders that, `agent hooks` tells.
+    fn repair(&self) {
+        if matches!(self.name.as_str(), "commit-msg" | "pre-push" | PREPARE)
+            && let Ok(agent) = std::env::current_exe()
+        {
+            let _ = host::repair(&self.git_dir, &agent);
         }
     }
 
