@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::dir::{Dir, Entry, Lock};
 use super::manifest::{Before, FOLDER, Found, Hook, Manifest, compare, sha256};
+use super::passage;
 use super::place::Git;
 use super::shim::{self, Shim, Stand};
 use super::tool::{self, Tool};
@@ -296,7 +297,11 @@ impl Hooks {
         let mut outcomes = Vec::new();
         let mut left = self.manifest.clone();
         for name in ALL {
-            let outcome = self.take_out_one(name)?;
+            let mut outcome = self.take_out_one(name)?;
+            if self.dir == passage::DIR && outcome == Some(Outcome::Restored) {
+                // What was restored is a passage, which goes as well.
+                outcome = Some(Outcome::Removed);
+            }
             if let (Some(left), None | Some(Outcome::Removed | Outcome::Restored)) = (&mut left, &outcome) {
                 left.hooks.remove(name);
             }
@@ -377,6 +382,9 @@ impl Hooks {
     /// Removes what only our hooks needed, once none is left, and nothing that somebody else put there.
     fn clean_up(&self) -> Result<(), Error> {
         let Some(folder) = self.folder()? else { return Ok(()) };
+        if self.dir == passage::DIR {
+            passage::take_out(&self.common)?;
+        }
         if let Some(kept) = self.before_dir()? {
             for name in kept.names()? {
                 if kept.is_symlink_to(&name, &self.way_back().join(&name)) {

@@ -26,6 +26,7 @@ mod hooks;
 mod kind;
 pub(crate) mod list;
 mod manifest;
+mod passage;
 mod place;
 mod shim;
 mod tool;
@@ -485,6 +486,22 @@ const ALL: [&str; 7] = [
 const SITE_HOOKS: [&str; 1] = ["ref-updated"];
 
 fn install_with(git: &Git, git_dir: &Path, agent: &Path, only: &[String]) -> Result<Installed, Error> {
+    let common = open(git_dir)?;
+    let leads = leads(git, &common)?;
+    let installed = Manifest::load(&common)?.map(|manifest| manifest.hooks_dir == passage::DIR);
+    if installed.is_some_and(|passes| passes != leads.is_some()) {
+        // Since then a tool has begun to lead Git elsewhere, or has ceased to.
+        let chosen = common.path().join(FOLDER).join("config");
+        let config = std::fs::read(&chosen).ok();
+        uninstall_with(git, git_dir, false)?;
+        if let Some(config) = config {
+            let folder = common.make(FOLDER)?;
+            folder.put("config", &config, folder.stat()?.st_mode & 0o666)?;
+        }
+    }
+    if let Some(said) = &leads {
+        passage::prepare(&common, said)?;
+    }
     let planned = planned(git, git_dir, agent, only)?;
     // First what links lead to, then the links.
     match &planned.elsewhere {
@@ -493,8 +510,21 @@ fn install_with(git: &Git, git_dir: &Path, agent: &Path, only: &[String]) -> Res
         Some(Elsewhere::Site(hooks, plans)) => hooks.carry_out(plans, git, false)?,
     }
     planned.hooks.carry_out(&planned.plans, git, !only.is_empty())?;
+    if leads.is_some() {
+        passage::lead(&common)?;
+    }
     let git_dir = planned.hooks.git_dir().into();
     Ok(Installed { git_dir, hooks_dir: planned.hooks_dir, place: planned.place, hooks: planned.reports })
+}
+
+/// The folder of another tool in the work tree in which Git looks for hooks, by our passages or without.
+fn leads(git: &Git, common: &Dir) -> Result<Option<PathBuf>, Error> {
+    let place = git.place(common.path())?;
+    let hooks_dir = git.hooks_dir(common.path(), place)?;
+    match passage::serves(common.path(), &hooks_dir) {
+        true => passage::wanted(git, common.path(), place),
+        false => Ok(None),
+    }
 }
 
 /// What is to be done for a repository.
@@ -522,6 +552,7 @@ fn planned(git: &Git, git_dir: &Path, agent: &Path, only: &[String]) -> Result<P
     let hooks_dir = git.hooks_dir(&git_dir, place)?;
     let way = way(git, &common, &hooks_dir)?;
     let dir = match &way {
+        Way::Files if leads(git, &common)?.is_some() => passage::DIR.to_owned(),
         Way::Files => inside(&git_dir, hooks_dir)?,
         _ => "hooks".to_owned(),
     };

@@ -170,7 +170,7 @@ pub(crate) fn run_before(path: &Path, args: &[impl AsRef<OsStr>], stdin: Vec<u8>
     Ok(status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1))
 }
 
-fn quote(text: &OsStr) -> Vec<u8> {
+pub(super) fn quote(text: &OsStr) -> Vec<u8> {
     let mut quoted = vec![b'\''];
     for &byte in text.as_bytes() {
         match byte {

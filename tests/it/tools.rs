@@ -241,3 +241,43 @@ fn k10_git_lfs_of_today_goes_on_beside_ours() {
         hooks: &[],
     });
 }
+
+#[test]
+fn k10_husky_of_today_goes_on_beside_ours_without_a_file_in_its_folder() {
+    let world = calm_world();
+    let _daemon = world.daemon();
+    let hooks = ["prepare-commit-msg", "commit-msg", "pre-push"];
+    let tool = Tool {
+        name: "husky",
+        program: "husky",
+        told: ("unused", String::new()),
+        puts: &[],
+        hooks: &["prepare-commit-msg", "commit-msg", "pre-push"],
+    };
+    if program(tool.program).is_none() {
+        return;
+    }
+    let clone = world.clone_of(&world.plain_repository("tool", &[]), "work");
+    clone.git(&["checkout", "--quiet", "-b", "ABC-7"]);
+    clone.commit("begin");
+    fs::create_dir(clone.path.join(".husky")).unwrap();
+    for hook in hooks {
+        fs::write(clone.path.join(".husky").join(hook), notes(&world, hook) + "\n").unwrap();
+    }
+    puts(&world, &tool, &clone);
+    let (folder, config) = (tree(&clone.path.join(".husky")), fs::read(clone.path.join(".git/config")).unwrap());
+    let path = clone.path.to_str().unwrap();
+    world.agent_says(&["install", path]);
+    both_fire(&world, &tool, &clone, "one");
+    // It sets core.hooksPath and writes its folder anew, and nothing of ours is lost by that.
+    puts(&world, &tool, &clone);
+    both_fire(&world, &tool, &clone, "two");
+    let shown = self::hooks(&world, &clone);
+    assert_eq!(healthy(&shown), OURS.map(|hook| (hook.to_owned(), true)), "{shown:#}");
+    let its =
+        |hook: &str| shown["others"].as_array().unwrap().iter().any(|it| it["hook"] == hook && it["tool"] == "husky");
+    assert!(hooks.iter().all(|hook| its(hook)), "{shown:#}");
+    world.agent_says(&["uninstall", "--forget", path]);
+    assert_eq!(tree(&clone.path.join(".husky")), folder);
+    assert_eq!(fs::read(clone.path.join(".git/config")).unwrap(), config);
+}

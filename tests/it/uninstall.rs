@@ -211,15 +211,47 @@ fn h10_tools_that_put_their_hooks_again_go_on_beside_ours_and_everything_is_as_b
         assert!(output.status.success(), "{output:?}");
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    // husky leads git to a folder in the work tree: that is not ours to write to, and nothing is changed.
+    // husky leads git to a folder in the work tree: that is not ours to write to, and a passage leads there.
     tool_hook(&clone.path.join(".husky/_/commit-msg"), "husky", None);
+    tool_hook(&clone.path.join(".husky/_/pre-commit"), "husky too", None);
     clone.git(&["config", "core.hooksPath", ".husky/_"]);
-    let before = own();
-    let refused = world.agent(&["install", path]).output().unwrap();
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("lies in the work tree and belongs to another tool"));
-    assert!(commit("ABC-1 with husky").contains("husky ran"));
+    let (before, work) = (own(), tree(&clone.path.join(".husky")));
+    world.agent_says(&["install", path]);
+    for _ in 0..2 {
+        let said = commit("UTF-8 is no issue");
+        let all = ["husky ran", "husky too ran", "jira: UTF-8 links nothing"].iter().all(|part| said.contains(part));
+        assert!(all, "{said}");
+        // That is what husky does each time it is started.
+        clone.git(&["config", "core.hooksPath", ".husky/_"]);
+        world.agent_says(&["install", path]);
+    }
+    let linked = world.folder.join("linked");
+    clone.git(&["worktree", "add", "--quiet", linked.to_str().unwrap()]);
+    let linked = Repository { world: &world, path: linked };
+    let output = linked.command(&["commit", "--allow-empty", "-m", "UTF-8"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("jira: UTF-8 links nothing") && !said.contains("husky"), "it has no such folder: {said}");
+    clone.git(&["worktree", "remove", "--force", linked.path.to_str().unwrap()]);
+    assert_same(&work, &tree(&clone.path.join(".husky")));
+    world.agent_says(&["uninstall", "--forget", path]);
     assert_same(&before, &own());
+    assert!(!git_dir.join("agent").exists());
+    // Where husky comes later, and goes again, installing once more is all there is to do.
     clone.git(&["config", "--unset", "core.hooksPath"]);
+    let before = own();
+    world.agent_says(&["install", path]);
+    clone.git(&["config", "core.hooksPath", ".husky/_"]);
+    assert!(!commit("UTF-8").contains("jira"));
+    assert!(!world.agent(&["hooks", path]).output().unwrap().status.success());
+    world.agent_says(&["install", path]);
+    assert!(world.agent(&["hooks", path]).output().unwrap().status.success());
+    assert!(commit("UTF-8").contains("jira: UTF-8 links nothing"));
+    clone.git(&["config", "--unset", "core.hooksPath"]);
+    world.agent_says(&["install", path]);
+    let said = commit("UTF-8");
+    assert!(said.contains("jira: UTF-8 links nothing") && !said.contains("husky"), "{said}");
+    world.agent_says(&["uninstall", "--forget", path]);
+    assert_same(&before, &own());
 
     // pre-commit keeps what it finds under another name and runs it.
     tool_hook(&hook, "pre-commit", Some("legacy"));
