@@ -507,7 +507,7 @@ const CLAIMS: &[&str] = &[
 ];
 
 /// Turns an error of the TOML reader into one sentence with a place and, for a key, the nearest right one.
-fn syntax(text: &str, path: &Path, error: &toml::de::Error) -> Error {
+pub(crate) fn syntax(text: &str, path: &Path, error: &toml::de::Error) -> Error {
     let at = error.span().map_or(0, |span| span.start).min(text.len());
     let before = &text[..at];
     let line = before.matches('\n').count() + 1;

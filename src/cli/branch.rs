@@ -9,6 +9,7 @@ use super::here::{self, Here, PATIENCE, git};
 use super::issue::one_line;
 use super::{Context, Exit, show};
 use crate::issue::{Answer, Category, Issue, List};
+use crate::team;
 use crate::text::Untrusted;
 
 #[derive(clap::Args)]
@@ -65,7 +66,12 @@ pub struct Tidy {
 const START: &str = "in-progress";
 
 pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode> {
-    let here = Here::new(context, arguments.site.as_deref())?;
+    let mut here = Here::new(context, arguments.site.as_deref())?;
+    if let (Some(root), Some(git_dir)) = (here::work_tree(), here.git_dir.clone())
+        && let Some(because) = team::apply(&mut here.config, &root, &git_dir)
+    {
+        show::note(format_args!("jira: {because}"));
+    }
     let settings = &here.config.branch;
     anyhow::ensure!(settings.enabled, "branches are not made by the agent here (`enabled` of [branch])");
     here.needs_repository()?;

@@ -18,6 +18,7 @@ use crate::parse::IssueKey;
 use crate::policy::{Case, Finding, Level};
 use crate::queue::{self, AuditRow};
 use crate::serve::Key;
+use crate::team;
 use crate::text::Untrusted;
 
 #[derive(clap::Args)]
@@ -53,7 +54,12 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
     }
     let here = git_dir()?;
     let repository = Repository::open(&here)?;
-    let (config, places) = config_of(&repository, context)?;
+    let (mut config, places) = config_of(&repository, context)?;
+    if let Some(because) =
+        super::here::work_tree().and_then(|root| team::apply(&mut config, &root, repository.common_dir()))
+    {
+        show::note(format_args!("jira: {because}"));
+    }
     let policies = config.policies(repository.common_dir());
     let bench = Bench::new(&repository, &config, policies)?;
     let branch = match &arguments.branch {

@@ -1,6 +1,7 @@
 //! Where somebody stands who types a word: the repository, its branch, and whom to ask about issues.
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -19,6 +20,13 @@ use crate::text::Untrusted;
 
 /// How long a person who looks on waits for Jira.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The root of the work tree we are in.
+pub fn work_tree() -> Option<PathBuf> {
+    let told = Command::new("git").args(["rev-parse", "--show-toplevel"]).output().ok()?;
+    let root = told.stdout.strip_suffix(b"\n").unwrap_or(&told.stdout);
+    told.status.success().then(|| PathBuf::from(OsStr::from_bytes(root)))
+}
 
 pub struct Here {
     pub config: Config,

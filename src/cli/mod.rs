@@ -35,6 +35,7 @@ mod scan;
 mod show;
 mod status;
 mod sync;
+mod trust;
 mod verify;
 mod why;
 
@@ -111,6 +112,8 @@ enum Word {
     LogTime(log_time::Arguments),
     /// Lay a message or commits beside the policy of the repository, before others do
     Check(check::Arguments),
+    /// Accept what the team suggests in .agent.toml, for this clone
+    Trust(trust::Arguments),
     /// Show what a message would do, without doing it
     Parse(parse::Arguments),
     /// Look at what Jira is owed, and try it again or give it up
@@ -207,6 +210,7 @@ pub fn main() -> ExitCode {
         Word::Tidy(word) => branch::tidy(&word, &context),
         Word::LogTime(word) => log_time::run(&word, &context),
         Word::Check(word) => check::run(&word, &context),
+        Word::Trust(word) => trust::run(&word),
         Word::Parse(word) => parse::run(&word, &context),
         Word::Queue(word) => queue::run(word, &context),
         Word::Effects(word) => effects::run(word, &context),

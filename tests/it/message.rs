@@ -331,3 +331,33 @@ fn k2_a_clone_with_refs_in_tables_has_its_key_too() {
     clone.git(&["commit", "--quiet", "--allow-empty", "-m", "x"]);
     assert_eq!(message(&clone), "ABC-7 x");
 }
+
+#[test]
+fn k15_what_a_team_commits_counts_once_a_person_has_accepted_it() {
+    let world = world("");
+    let clone = clone(&world, "ABC-7");
+    let agent = |words: &[&str]| world.agent(words).current_dir(&clone.path).output().unwrap();
+    let commit = |message: &str| clone.command(&["commit", "--allow-empty", "-m", message]).output().unwrap();
+    let file = clone.path.join(".agent.toml");
+    std::fs::write(&file, "[message]\nkey = \"trailer\"\n[[policy]]\nlevel = \"block\"\nsubject_max = 20\n").unwrap();
+    let output = commit("one that is longer than all that a team allows");
+    assert!(
+        output.status.success() && err(&output).contains(".agent.toml of this repository is ignored until"),
+        "{output:?}"
+    );
+    assert!(message(&clone).starts_with("ABC-7 one"), "{}", message(&clone));
+    let asked = agent(&["trust"]);
+    assert!(!asked.status.success() && err(&asked).contains("--yes"), "{asked:?}");
+    assert!(agent(&["trust", "--yes"]).status.success());
+    assert!(commit("short").status.success());
+    assert_eq!(message(&clone), "short\n\nIssue: ABC-7");
+    let refused = commit("one that is longer than all that a team allows");
+    assert!(!refused.status.success() && err(&refused).contains("subject"), "{refused:?}");
+    // Another content is another question, and one that is wrong stops nothing.
+    std::fs::write(&file, "[[site]]\nname = \"x\"\n").unwrap();
+    let output = commit("one that is longer than all that a team allows");
+    assert!(output.status.success() && err(&output).contains("is ignored until you accept it"), "{output:?}");
+    let wrong = agent(&["trust", "--yes"]);
+    assert!(!wrong.status.success() && err(&wrong).contains(".agent.toml:1:3: unknown field `site`"), "{wrong:?}");
+    assert_eq!(clone.git(&["status", "--porcelain"]).trim(), "?? .agent.toml");
+}

@@ -281,3 +281,37 @@ fn k10_husky_of_today_goes_on_beside_ours_without_a_file_in_its_folder() {
     assert_eq!(tree(&clone.path.join(".husky")), folder);
     assert_eq!(fs::read(clone.path.join(".git/config")).unwrap(), config);
 }
+
+#[test]
+fn u1_u2_hooks_go_into_worktrees_submodules_and_clones_on_no_branch() {
+    let world = calm_world();
+    let _daemon = world.daemon();
+    let origin = world.plain_repository("tool", &[]);
+    let clone = world.clone_of(&origin, "work");
+    clone.commit("begin");
+    clone.git(&["push", "--quiet", "origin", "HEAD:main"]);
+    let says = |repository: &Repository<'_>| {
+        let output = repository.command(&["commit", "--allow-empty", "-m", "UTF-8"]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let times = String::from_utf8_lossy(&output.stderr).matches("jira: UTF-8 links nothing").count();
+        assert_eq!(times, 1, "{output:?}");
+    };
+    // In a linked worktree: its hooks are those of the clone.
+    let linked = world.folder.join("linked");
+    clone.git(&["worktree", "add", "--quiet", "--detach", linked.to_str().unwrap()]);
+    world.agent_says(&["install", linked.to_str().unwrap()]);
+    says(&Repository { world: &world, path: linked });
+    clone.git(&["checkout", "--quiet", "--detach"]);
+    says(&clone);
+    // In a submodule: it has hooks and an id of its own.
+    let mut add = clone.command(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add"]);
+    success(add.arg(&origin.path).arg("sub"));
+    let sub = Repository { world: &world, path: clone.path.join("sub") };
+    world.agent_says(&["install", sub.path.to_str().unwrap()]);
+    says(&sub);
+    assert_ne!(sub.git(&["config", "agent.repoid"]), clone.git(&["config", "agent.repoid"]));
+    for repository in [&clone, &sub] {
+        let shown = hooks(&world, repository);
+        assert_eq!(healthy(&shown), OURS.map(|hook| (hook.to_owned(), true)), "{shown:#}");
+    }
+}

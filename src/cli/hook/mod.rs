@@ -43,7 +43,7 @@ use crate::send::Executor;
 use crate::smart::Policy;
 use crate::sync::Orders;
 use crate::text::Untrusted;
-use crate::{clock, host};
+use crate::{clock, host, team};
 
 use super::judge;
 use answer::Answer;
@@ -286,7 +286,15 @@ impl Hook {
         let git_dir = repository.common_dir().to_owned();
         let chosen = chosen.map(Path::to_owned).or_else(|| host::config_of(&repository));
         let path = Places::config_path(chosen.as_deref(), &environment);
-        let config = Config::load(&path)?;
+        let mut config = Config::load(&path)?;
+        let mut said = Vec::new();
+        if matches!(name, PREPARE | "commit-msg" | "pre-push")
+            && let Ok(work_tree) = std::env::current_dir()
+            && let Some(because) = team::apply(&mut config, &work_tree, &git_dir)
+            && name == "commit-msg"
+        {
+            said.push(format!("jira: {because}"));
+        }
         let places = Places::new(&path, &config, &environment);
         host::note_fired(&git_dir, name);
         let hidden = config.account_of(&git_dir).and_then(Account::hidden);
@@ -302,7 +310,7 @@ impl Hook {
             answered: Cell::default(),
             call,
             watchman,
-            said: RefCell::default(),
+            said: RefCell::new(said),
             refused: Cell::default(),
         })
     }
