@@ -38,7 +38,7 @@ pub struct Config {
 
 /// Section `daemon`: where the process keeps things. The defaults are those of a system service when
 /// the file is `/etc/git-jira-agent/config.toml`, else those of the person.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Daemon {
     /// The queue's folder. Default `/var/lib/git-jira-agent` or `$XDG_STATE_HOME/git-jira-agent`.
@@ -55,6 +55,8 @@ pub struct Daemon {
     pub log: Option<String>,
     /// Minutes between two comparisons of all refs with what is known. Default 10.
     pub scan_minutes: Option<u32>,
+    /// Whether a hook that finds no daemon starts a person's own; the system's is never started so. Default true.
+    pub on_demand: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -148,6 +150,14 @@ pub enum Error {
     Syntax { path: PathBuf, line: usize, column: usize, because: String },
     #[error("{}: {because}", path.display())]
     Meaning { path: PathBuf, because: String },
+}
+
+impl Default for Daemon {
+    fn default() -> Self {
+        let (state, spool, socket, admin_socket) = (None, None, None, None);
+        let (log_format, log, scan_minutes) = (LogFormat::default(), None, None);
+        Daemon { state, spool, socket, admin_socket, log_format, log, scan_minutes, on_demand: true }
+    }
 }
 
 impl Default for Hook {

@@ -84,7 +84,7 @@ impl World {
         secret?.write_all(b"sandbox-secret")?;
         let (address, socket) = (&self.address, &self.socket);
         let text = format!(
-            "[daemon]\nstate = \"state\"\nspool = \"spool\"\nsocket = {socket:?}\n\n\
+            "[daemon]\nstate = \"state\"\nspool = \"spool\"\nsocket = {socket:?}\non_demand = false\n\n\
              [[site]]\nname = \"jira\"\nurl = \"http://{address}\"\napi_url = \"http://{address}\"\n\
              auth_url = \"http://{address}/oauth/token\"\nclient_id = \"sandbox-client\"\nsecret_file = \"secret\"\n\
              projects = {projects:?}\n\n[[account]]\nname = \"main\"\nroot = \"repositories\"\nhistory = \"none\"\n"

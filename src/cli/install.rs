@@ -19,6 +19,9 @@ pub struct Install {
     /// The account it belongs to; default: the one whose root is above it, else a new one for it alone
     #[arg(long)]
     account: Option<String>,
+    /// The server that this clone pushes to tells Jira of each push itself: the clone keeps to messages and policies
+    #[arg(long)]
+    served: bool,
     /// Put in only this hook, such as commit-msg; may be given several times. Default: all of ours
     #[arg(long = "hook", value_name = "NAME")]
     hooks: Vec<String>,
@@ -39,11 +42,13 @@ pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
     make_spool(&places)?;
     let config = let_in(config, &places, &git_dir)?;
     let config = into_account(config, &places, &git_dir, word.account.as_deref())?;
+    let config = if word.served { serve(config, &places, &git_dir)? } else { config };
     let chosen = context.chosen.as_ref().map(|_| places.config.as_path());
     let hidden = config.account_of(&git_dir).and_then(Account::hidden);
     let (installed, id) = host::cover_only(&git_dir, &std::env::current_exe()?, chosen, hidden, &word.hooks)?;
     host::mark_policy(&installed.git_dir, !config.policies(&installed.git_dir).is_empty())?;
-    say(&installed, &id, &config);
+    let served = host::is_served(&Repository::open(&git_dir)?, config.account_of(&git_dir));
+    say(&installed, &id, &config, served);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -159,6 +164,30 @@ fn into_account(config: Config, places: &Places, git_dir: &Path, wanted: Option<
     Ok(config)
 }
 
+/// Notes that a server tells Jira of the clone's pushes, where the clone has an account for itself.
+fn serve(config: Config, places: &Places, git_dir: &Path) -> anyhow::Result<Config> {
+    anyhow::ensure!(
+        Repository::open(git_dir)?.is_clone(),
+        "--served is for a clone: what is pushed to {}, it tells itself",
+        git_dir.display()
+    );
+    let account = config.account_of(git_dir).filter(|account| !account.served);
+    let Some(account) = account else { return Ok(config) };
+    let alone = git_dir == account.root || git_dir.parent() == Some(&account.root) && git_dir.ends_with(".git");
+    anyhow::ensure!(
+        alone,
+        "account {0} has other repositories as well: `agent account set {0} --served on` says it for all of them, \
+         `git config agent.served true` for one",
+        account.name
+    );
+    let changed = edit::change(&places.config, |edit| {
+        edit::set(edit.account_called(&account.name)?, "served", true);
+        Ok(())
+    })?;
+    let _ = admin::post::<bool>(places, "/reload", &());
+    Ok(changed)
+}
+
 /// A name for an account of one repository, after the repository.
 fn own_name(git_dir: &Path, config: &Config) -> String {
     let named = if git_dir.file_name().is_some_and(|name| name == ".git") {
@@ -172,7 +201,7 @@ fn own_name(git_dir: &Path, config: &Config) -> String {
     std::iter::once(stem.clone()).chain(numbered).find(|name| !taken(name)).expect("numbers do not end")
 }
 
-fn say(installed: &Installed, id: &str, config: &Config) {
+fn say(installed: &Installed, id: &str, config: &Config, served: bool) {
     for hook in &installed.hooks {
         let state = match hook.state {
             HookChange::Put => "installed",
@@ -185,6 +214,9 @@ fn say(installed: &Installed, id: &str, config: &Config) {
     show::line(format_args!("they are in {}; the repository has the id {id}", installed.hooks_dir.display()));
     match installed.place {
         Place::Server => show::line("from now on a push to it says what it links"),
+        Place::Clone if served => {
+            show::line("from now on a commit says what is wrong with its keys; the server tells Jira of pushes");
+        }
         Place::Clone => {
             show::line("from now on a commit says what is wrong with its keys, and a push says what it links");
         }

@@ -27,6 +27,7 @@ use secret::{Given, Secret, Service};
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  agent link https://YOURS.atlassian.net --client-id ID --secret-file FILE --root /srv/git\n  \
+    agent link https://YOURS.atlassian.net --account-only --account-email MAIL --account-token-file FILE\n  \
     agent link --remove yours --dry-run        what would go\n  \
     agent link --remove yours --accounts       the site, its accounts, and all that Jira was told"
 )]
@@ -48,6 +49,10 @@ pub struct Arguments {
     /// Read the client secret from standard input
     #[arg(long, conflicts_with = "secret_file")]
     secret_stdin: bool,
+    /// Link a Jira Cloud by an account alone, where no OAuth credential can be had: commands are carried out, questions
+    /// answered, and Jira is shown no commits
+    #[arg(long, conflicts_with_all = ["client_id", "secret_file", "secret_stdin"])]
+    account_only: bool,
     /// The mail address of the account that carries out commands (Jira Cloud)
     #[arg(long, value_name = "MAIL")]
     account_email: Option<String>,
@@ -155,6 +160,8 @@ struct Site<'a> {
     moved: bool,
     client_id: Option<String>,
     secret: Option<String>,
+    /// Whether an account alone links it.
+    account_only: bool,
     account: Option<Actor>,
     executor: Option<String>,
 }
@@ -195,13 +202,19 @@ impl<'a> Site<'a> {
             moved: known.is_some_and(|site| site.url != url || site.kind != kind) || arguments.is_about_the_way(),
             client_id: None,
             secret: None,
+            account_only: false,
             account: None,
             executor: arguments.executor.clone(),
             name,
             url,
             kind,
         };
-        if kind == Kind::Cloud {
+        let stays_alone = known.is_some_and(send::Settings::is_account_only);
+        let brings_credential = arguments.client_id.is_some() || arguments.oauth_secret().is_given();
+        site.account_only = kind == Kind::Cloud && (arguments.account_only || stays_alone && !brings_credential);
+        if site.account_only {
+            show::note("Jira is shown no commits: an account alone links it.");
+        } else if kind == Kind::Cloud {
             site.ask_credential(known, ask)?;
         } else {
             let off = arguments.client_id.is_some() || arguments.oauth_secret().is_given();
@@ -239,7 +252,7 @@ impl<'a> Site<'a> {
         let (arguments, acts) = (self.arguments, known.and_then(|site| site.account.as_ref()));
         let mut email = arguments.account_email.clone();
         match self.kind {
-            Kind::Cloud if !arguments.is_about_account() => {
+            Kind::Cloud if !arguments.is_about_account() && !(self.account_only && acts.is_none()) => {
                 if acts.is_some() || !ask.terminal {
                     return Ok(());
                 }
@@ -269,6 +282,7 @@ impl<'a> Site<'a> {
             let agrees = match self.kind {
                 // Nobody else could.
                 Kind::DataCenter => self.is_new,
+                Kind::Cloud if self.account_only => true,
                 Kind::Cloud => {
                     ask.terminal && ask.agrees("is the agent to carry out commands with it, and not Jira?")?
                 }
@@ -309,6 +323,9 @@ impl<'a> Site<'a> {
         ];
         given.into_iter().filter_map(|(key, text)| Some((key, text?))).for_each(|(key, text)| set(table, key, text));
         put_secret(table, secret);
+        if self.account_only {
+            ["client_id", "secret_file", "credential"].iter().for_each(|key| drop(table.remove(key)));
+        }
         if !arguments.projects.is_empty() {
             let keys = arguments.projects.iter().map(|key| key.trim().to_uppercase());
             set(table, "projects", keys.collect::<toml_edit::Array>());
@@ -398,7 +415,7 @@ fn tried(
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let credentials = context.environment.credentials_directory.as_deref();
-    if site.kind == Kind::Cloud && (site.client_id.is_some() || site.secret.is_some() || site.moved) {
+    if settled.shows_commits() && (site.client_id.is_some() || site.secret.is_some() || site.moved) {
         let jira = Jira::new(&settled, credentials, "trial")?;
         let tried = runtime.block_on(jira.try_out()).map_err(|error| {
             anyhow::Error::new(error).context("nothing was saved: the site could not be reached with this credential")

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::{Context, admin, show};
 use crate::clock;
 use crate::queue::SiteCounts;
+use crate::send::ACCOUNT_ONLY;
 use crate::serve::{SiteState, Status};
 use crate::text::Untrusted;
 
@@ -38,6 +39,9 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<ExitCode> 
             account.name,
             account.root.display()
         ));
+        if account.served {
+            show::line("  the server tells Jira of pushes: clones of it forward nothing");
+        }
         let state = status.running.accounts.get(&account.name);
         for copy in state.into_iter().flat_map(|state| &state.copies) {
             let copy = Untrusted::text(copy);
@@ -121,6 +125,7 @@ fn site_lines(name: &str, site: &SiteState, counts: Option<&SiteCounts>, paint: 
             });
             show::line(paint.bad(format_args!("  rests {until}: {}", Untrusted::text(&rest.because))));
         }
+        None if site.account_only => show::line(paint.good(format_args!("  {ACCOUNT_ONLY}"))),
         None => show::line(paint.good("  is told")),
     }
     if let Some(rest) = &site.account_resting {

@@ -23,7 +23,7 @@ use crate::config::Link;
 use crate::event::Origin;
 use crate::git::{self, Oid, RefName, Repository};
 use crate::queue::{self, Corrections, RepositoryRow, Run, RunPortion, Wanted};
-use crate::send::Kind;
+use crate::send::Settings;
 use crate::serve::history::{Start, Started};
 use crate::sync::Links;
 use crate::sync::history::{End, History, Piece};
@@ -79,7 +79,7 @@ pub async fn met(shared: &Shared, origin: &Origin) -> Result<(), queue::Error> {
     let applied = shared.applied();
     let real = std::fs::canonicalize(origin.git_dir()).unwrap_or_else(|_| origin.git_dir().to_owned());
     let Some(Link { account, site, .. }) = applied.config.link_of(&real) else { return Ok(()) };
-    let shown = site.is_none_or(|site| site.kind == Kind::Cloud);
+    let shown = site.is_none_or(Settings::shows_commits);
     let Some(bounds) = account.history.bounds(clock::now()).filter(|_| shown) else { return Ok(()) };
     let (repository, git_dir) = (origin.id.clone(), origin.git_dir.clone());
     let wanted = Wanted { repository, git_dir, by_itself: true, bounds };
@@ -145,7 +145,7 @@ impl Place {
     fn of(applied: &Applied, origin: &Origin, corrections: Corrections) -> Result<Place, String> {
         let linked = applied.link(origin.git_dir())?;
         let Linked { site, .. } = linked;
-        if site.kind != Kind::Cloud {
+        if !site.shows_commits() {
             return Err(format!("site {} has no Development panel that could be filled", site.name));
         }
         Ok(Place {

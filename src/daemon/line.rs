@@ -167,9 +167,13 @@ fn owe_all(shared: &Shared, queued: &Queued, reading: &Reading, site: &str) -> D
     let refs = event.updates.iter().map(|update| update.name.clone()).collect();
     let current = handle.block_on(shared.queue.still_at(event.repository.id.clone(), refs, queued.seq))?;
     let snapshot = Snapshot { current: current.into_iter().collect(), before };
+    let applied = shared.applied();
+    let account_only = applied.config.site.iter().any(|one| one.name == site && one.is_account_only());
     let emit = |portion| {
         let (repository, id) = (event.repository.id.clone(), event.id.to_string());
         match portion {
+            // A site that is linked by an account alone is shown none, now or later.
+            Portion::Entities(_) if account_only => Ok(()),
             Portion::Entities(entities) => {
                 let owing = Owing { site: site.to_owned(), repository, class: Class::Live, event: id, entities };
                 handle.block_on(shared.queue.owe(owing, clock::now())).map(drop)

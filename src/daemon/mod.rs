@@ -16,7 +16,7 @@
 //! | [`relink`] | links that people put right, as they ask |
 //! | [`rewritten`] | commits that refs have left behind, or that came back |
 //! | [`unlink`] | a site that is unlinked: Jira forgets what it was told |
-//! | [`upkeep`] | unconfirmed intents, comparing refs, repositories that moved or are gone ([`absent`]), old rows, snapshots, the disk |
+//! | [`upkeep`] | unconfirmed intents, comparing refs, pushes of clones that no hook told of ([`pushed`]), repositories that moved or are gone ([`absent`]), old rows, snapshots, the disk |
 //!
 //! A part that panics is logged and begun again. A store that cannot be written ends the process,
 //! because only opening it again tells what is on disk; the supervisor starts us anew.
@@ -32,6 +32,7 @@ mod line;
 mod logins;
 mod mail;
 mod moved_keys;
+mod pushed;
 mod relink;
 mod rewritten;
 mod sites;
@@ -454,7 +455,7 @@ pub fn exit_code(end: &anyhow::Result<End>) -> u8 {
 fn site_states(config: &Config, known: &BTreeMap<String, serve::SiteState>) -> BTreeMap<String, serve::SiteState> {
     let state = |site: &crate::send::Settings| {
         let known = known.get(&site.name).cloned().unwrap_or_default();
-        (site.name.clone(), serve::SiteState { url: site.url.clone(), ..known })
+        (site.name.clone(), serve::SiteState { url: site.url.clone(), account_only: site.is_account_only(), ..known })
     };
     config.site.iter().map(state).collect()
 }

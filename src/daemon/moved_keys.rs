@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
-use crate::send::{Kind, Obstacle, Platform, Settings};
+use crate::send::{Obstacle, Platform, Settings};
 
 use super::{Shared, sites};
 
@@ -25,7 +25,7 @@ const HALT_MS: i64 = 900_000;
 /// Runs a loop for each site that has an account to ask with, anew for each configuration.
 pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
     sites::for_each(&Arc::clone(&shared), |settings, ending| {
-        let asks = settings.kind == Kind::Cloud && settings.account.is_some();
+        let asks = settings.shows_commits() && settings.account.is_some();
         asks.then(|| Look { shared: Arc::clone(&shared), settings: settings.clone(), ending, until: 0 }.run())
     })
     .await

@@ -13,7 +13,6 @@ use crate::event::{Origin, Seen};
 use crate::git::{Commit, Oid, RefName, Repository};
 use crate::parse::IssueKey;
 use crate::queue::{Correcting, Correction, Corrections, EntityKind, Kept, NewEntity, Relink};
-use crate::send::Kind;
 use crate::serve::relink::{Relinked, Wish};
 use crate::sync::Links;
 use crate::{clock, entity};
@@ -65,7 +64,7 @@ impl<'a> Work<'a> {
         let place = Place::of(&applied, &origin, corrections)?;
         let site = applied.config.site.iter().find(|site| site.name == place.site);
         let site = site.ok_or("no site is linked to the repository's account")?;
-        if site.kind != Kind::Cloud {
+        if !site.shows_commits() {
             return Err(format!("site {} has no Development panel in which a link could be put right", site.name));
         }
         let added = match &wish.wish {

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::clock;
 use crate::failpoint::failpoint;
 use crate::queue::{Class, Next};
-use crate::send::{Jira, Kind, Settings};
+use crate::send::{Jira, Settings};
 use crate::serve::{Failure, Resting, SiteState};
 
 use super::{Applied, Shared, site_states, unlink};
@@ -35,7 +35,7 @@ pub async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
     shared.queue.release_all().await?;
     for_each(&Arc::clone(&shared), |settings, ending| {
         let (shared, settings, instance) = (Arc::clone(&shared), settings.clone(), instance.clone());
-        (settings.kind == Kind::Cloud).then(|| Site { shared, settings, instance, ending }.run())
+        settings.shows_commits().then(|| Site { shared, settings, instance, ending, said: None }.run())
     })
     .await
 }
@@ -87,6 +87,8 @@ struct Site {
     settings: Settings,
     instance: String,
     ending: tokio::sync::watch::Receiver<bool>,
+    /// What was last said to be wrong, until the site answers again: the log has a line when it goes and one when it is back.
+    said: Option<String>,
 }
 
 /// What became of one batch.
@@ -173,7 +175,7 @@ impl Site {
         }
     }
 
-    async fn batch(&self, jira: &Jira, class: Class) -> anyhow::Result<Sent> {
+    async fn batch(&mut self, jira: &Jira, class: Class) -> anyhow::Result<Sent> {
         let queue = &self.shared.queue;
         // History leaves in whole requests: there is no hurry.
         if class == Class::Backfill {
@@ -212,6 +214,9 @@ impl Site {
         let (count, full) = (batch.owed.len(), batch.is_full());
         tracing::info!(site = %self.settings.name, "{} took {accepted} of {count} entities", self.settings.name);
         queue.settle(batch.lease, told.settled, now).await?;
+        if told.rest.is_none() && self.said.take().is_some() {
+            tracing::info!(site = %self.settings.name, "{} answers again", self.settings.name);
+        }
         let rest = told.rest.map(|rest| Resting { because: rest.because, until: rest.until });
         Ok(Sent { count, full, rest })
     }
@@ -247,13 +252,13 @@ impl Site {
         tokio::time::timeout(span, self.ending.wait_for(|end| *end)).await.is_err()
     }
 
-    fn failed(&self, because: &str, until: Option<i64>) {
+    fn failed(&mut self, because: &str, until: Option<i64>) {
+        if self.said.as_deref() != Some(because) {
+            tracing::warn!(site = %self.settings.name, "{} rests: {because}", self.settings.name);
+            self.said = Some(because.to_owned());
+        }
         self.state(|state| {
-            let resting = Some(Resting { because: because.to_owned(), until });
-            if state.resting != resting {
-                tracing::warn!(site = %self.settings.name, "{} rests: {because}", self.settings.name);
-            }
-            state.resting = resting;
+            state.resting = Some(Resting { because: because.to_owned(), until });
             state.last_failure = Some(Failure { at: clock::now(), because: because.to_owned() });
         });
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::send::{Jira, Kind};
+use crate::send::Jira;
 use crate::serve::unlink::{Unlink, Unlinked};
 
 use super::{Shared, sites};
@@ -28,7 +28,7 @@ pub async fn unlink(shared: Arc<Shared>, asked: Unlink) -> Result<Unlinked, Stri
     let applied = shared.applied();
     let settings = applied.config.site.iter().find(|site| site.name == asked.site);
     let settings = settings.ok_or_else(|| format!("there is no site called {}", asked.site))?;
-    let jira = match asked.keep_in_jira || settings.kind != Kind::Cloud {
+    let jira = match asked.keep_in_jira || !settings.shows_commits() {
         true => None,
         false => {
             let instance = sites::instance(&shared).map_err(|error| error.to_string())?;

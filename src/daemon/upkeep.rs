@@ -10,7 +10,7 @@ use crate::queue::RepositoryRow;
 use crate::{clock, effect, log, sync};
 
 use super::absent::{self, Noted, Where};
-use super::{Shared, history, line, snapshot_path};
+use super::{Shared, history, line, pushed, snapshot_path};
 
 const TICK: Duration = Duration::from_secs(2);
 /// An intent that was not confirmed by then is looked into.
@@ -98,7 +98,7 @@ async fn scan(shared: &Shared) -> anyhow::Result<()> {
     for row in rows.into_iter().filter(|row| !row.forgotten && !pushed_to.contains(&row.id)) {
         compare(shared, row).await?;
     }
-    Ok(())
+    pushed::look(shared).await
 }
 
 /// What moved in a repository becomes an event; one that cannot be read is noted as trouble.
@@ -114,7 +114,7 @@ pub(super) async fn compare(shared: &Shared, row: RepositoryRow) -> anyhow::Resu
     let applied = shared.applied();
     let looked = tokio::task::spawn_blocking(move || {
         let repository = line::open(&applied, &origin).map_err(|trouble| (trouble, absent::look(&applied, &origin)))?;
-        // What a clone has is nobody's business until it is pushed, and of a push its hooks tell.
+        // What a clone has is nobody's business until it is pushed, and that is looked for elsewhere.
         if repository.is_clone() {
             return Ok((None, Vec::new(), true));
         }

@@ -46,6 +46,10 @@ pub struct Account {
     /// Default false; `agent account add` writes true.
     #[serde(default)]
     pub auto_link: bool,
+    /// Whether the server that its clones push to tells Jira of each push itself: then the clones keep to messages and
+    /// policies, and forward nothing. `git config agent.served` says it for one clone. Default false.
+    #[serde(default)]
+    pub served: bool,
     /// Where people look at its repositories in a browser. Default: nowhere.
     #[serde(default)]
     pub web: Web,

@@ -18,7 +18,7 @@ use crate::git::Repository;
 
 const FILE: &str = "place";
 /// What a copy brings along of what was told of the other.
-const TOLD: [&str; 3] = ["told", "scanned", "dirty"];
+const TOLD: [&str; 4] = ["told", "pushed", "scanned", "dirty"];
 
 /// For which folder an id was given.
 struct Note {

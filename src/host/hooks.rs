@@ -36,10 +36,10 @@ pub(super) struct Plan {
 }
 
 const BEFORE: &str = "before";
-/// What the hooks keep beside our manifest: tips handed over, a push under way, a mark that one was not told, one that a
-/// policy holds, what a person accepted of a team, and more.
-const KEPT_BY_HOOKS: [&str; 9] =
-    ["told", "pushing", "dirty", "config", "policy", "name", "scanned", "place", "trusted"];
+/// What the hooks keep beside our manifest: tips handed over, a push under way, pushes that were told, a mark that one was
+/// not, one that a policy holds, one that none does, what a person accepted of a team, and more.
+const KEPT_BY_HOOKS: [&str; 11] =
+    ["told", "pushing", "pushed", "dirty", "config", "policy", "plain", "name", "scanned", "place", "trusted"];
 /// What git may leave of an entry it has taken out: it ends a line that had no end, and it keeps the heading of an
 /// empty section that stands below a comment.
 const LEFT_BY_GIT: [&[u8]; 4] = [b"", b"\n", b"[agent]\n", b"\n[agent]\n"];

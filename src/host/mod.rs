@@ -439,9 +439,41 @@ pub(crate) fn mark_policy(git_dir: &Path, holds: bool) -> std::io::Result<bool> 
     }
 }
 
+/// Notes in a repository that by a configuration no policy holds there, so that its `commit-msg` starts no agent over a message
+/// that asks nothing; or that one does. A configuration that was just written is waited with: times of files are coarse.
+pub(crate) fn mark_plain(git_dir: &Path, config: &Path, plain: bool) -> std::io::Result<()> {
+    let mark = git_dir.join(FOLDER).join(PLAIN);
+    if !plain {
+        return if mark.exists() { std::fs::remove_file(&mark) } else { Ok(()) };
+    }
+    let text = [config.as_os_str().as_bytes(), b"\n"].concat();
+    let changed = std::fs::metadata(config)?.modified()?;
+    let rests = changed.elapsed().is_ok_and(|since| since > COARSE);
+    let is_there = std::fs::metadata(&mark).and_then(|meta| meta.modified()).is_ok_and(|at| at > changed);
+    if !rests || text.iter().filter(|byte| **byte == b'\n').count() > 1 || is_there && std::fs::read(&mark)? == text {
+        return Ok(());
+    }
+    std::fs::write(&mark, text)
+}
+
 /// Whether a repository bears the mark of [`mark_policy`].
 pub(crate) fn is_marked(git_dir: &Path) -> bool {
     git_dir.join(FOLDER).join(POLICY).exists()
+}
+
+/// Whether the server that a clone pushes to tells Jira itself: as whoever works in the clone says, else as its account does.
+pub(crate) fn is_served(repository: &git::Repository, account: Option<&Account>) -> bool {
+    let [said] = repository.settings([SERVED]);
+    match said.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        Some("true" | "yes" | "on" | "1" | "") => true,
+        Some("false" | "no" | "off" | "0") => false,
+        _ => account.is_some_and(|account| account.served),
+    }
+}
+
+/// When the hooks of a repository were put in last, in seconds since the epoch; `None` where there are none of ours.
+pub(crate) fn installed_at(git_dir: &Path) -> Option<i64> {
+    Some(std::os::unix::fs::MetadataExt::mtime(&std::fs::metadata(Manifest::path(git_dir)).ok()?))
 }
 
 /// Whether others push to a repository, or somebody works in it.
@@ -470,6 +502,12 @@ fn fired(git_dir: &Path, hook: &str) -> PathBuf {
 
 /// What the names of the notes of [`note_fired`] begin with.
 const FIRED: &str = "fired-";
+/// The mark of [`mark_plain`], under the name the shim looks for.
+const PLAIN: &str = "plain";
+/// How coarse the times of files may be.
+const COARSE: std::time::Duration = std::time::Duration::from_secs(2);
+/// What a person may say with `git config` of one clone.
+const SERVED: &str = "agent.served";
 /// The mark that [`mark_policy`] sets, under the name the shim looks for.
 const POLICY: &str = "policy";
 

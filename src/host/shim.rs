@@ -116,6 +116,22 @@ fn guard(hook: &str) -> &'static str {
              read -r head 2>/dev/null <\"${GIT_DIR:-.git}/HEAD\" || go_on \"$@\"\n\
              case $head in *-[1-9]* | *.invalid) ;; *) go_on \"$@\" ;; esac\n"
         }
+        // What has no `#` and no hyphen before a digit asks nothing of Jira, and where no policy holds nothing is to be said
+        // of it. The agent notes that none does, and by which configuration; once that changes it is asked again.
+        "commit-msg" => {
+            "plain=${0%/*}/../agent/plain\n\
+             [ -e \"$plain\" ] || plain=${GIT_DIR:-.git}/agent/plain\n\
+             says_nothing() {\n    \
+                 read -r config 2>/dev/null <\"$plain\" && [ \"${GIT_JIRA_AGENT_CONFIG:-$config}\" = \"$config\" ] || return 1\n    \
+                 [ -e \"$config\" ] && [ \"$plain\" -nt \"$config\" ] || return 1\n    \
+                 lines=\n    \
+                 while read -r line || [ -n \"$line\" ]; do\n        \
+                     case $lines$line in *'#'* | *-[0-9]* | xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx*) return 1 ;; esac\n        \
+                     lines=x$lines\n    \
+                 done 2>/dev/null <\"$1\"\n\
+             }\n\
+             ! says_nothing \"$1\" || go_on \"$@\"\n"
+        }
         _ => "",
     }
 }
@@ -221,6 +237,7 @@ mod tests {
     #[test]
     fn a_shim_says_what_it_was_made_of() {
         check_reads_back("post-receive", "/usr/bin/agent", None);
+        check_reads_back("commit-msg", "/usr/bin/agent", Some("../agent/before/commit-msg"));
         check_reads_back("pre-push", "/usr/bin/agent", Some("../agent/before/pre-push"));
         check_reads_back("prepare-commit-msg", "/usr/bin/agent", Some("../agent/before/prepare-commit-msg"));
         check_reads_back("reference-transaction", "/opt/it's $(here)/a \"b\"/agent", Some("../../agent/before/x"));

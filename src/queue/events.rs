@@ -301,7 +301,9 @@ fn move_tip(c: &Connection, event: &Event, update: &Update, seq: i64) -> Result<
     }
     set_tip(c, event, update, seq)?;
     let gap = Update { name: update.name.clone(), old: before, new: update.old };
-    if before == update.old || before == update.new || gap.new.is_none() {
+    // What is between two pushes of a clone was pushed by others, from elsewhere: it is not the clone's to tell.
+    let of_clone = event.repository.git_dir().components().any(|part| part.as_os_str() == ".git");
+    if before == update.old || before == update.new || gap.new.is_none() || of_clone {
         return Ok(None);
     }
     let id = EventId::of_differences(&event.repository.id, std::iter::once((&gap, version)));

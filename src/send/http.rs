@@ -100,7 +100,13 @@ impl Http {
         let Tenant { cloud_id } = answer.json()?;
         if !is_cloud_id(&cloud_id) {
             let because = format!("{} told an id that is none; set cloud_id", answer.host);
-            return Err(Trouble::Outage { wish: Wish::default(), answered: false, unsent: false, because });
+            return Err(Trouble::Outage {
+                wish: Wish::default(),
+                answered: false,
+                unsent: false,
+                offline: false,
+                because,
+            });
         }
         Ok(cloud_id)
     }
@@ -164,7 +170,10 @@ async fn read(mut response: Response, host: &str) -> Result<Vec<u8>, (Vec<u8>, T
             Ok(None) => return Ok(body),
             Ok(Some(chunk)) if body.len() + chunk.len() > CAP => {
                 let because = format!("{host} answered with more than {} MiB", CAP >> 20);
-                return Err((body, Trouble::Outage { wish: Wish::default(), answered: false, unsent: false, because }));
+                return Err((
+                    body,
+                    Trouble::Outage { wish: Wish::default(), answered: false, unsent: false, offline: false, because },
+                ));
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Err(error) => return Err((body, outage(host, &error))),
@@ -182,7 +191,8 @@ fn outage(host: &str, error: &reqwest::Error) -> Trouble {
         None if error.is_connect() => format!("cannot reach {host}: {root}"),
         None => format!("the exchange with {host} broke off: {root}"),
     };
-    Trouble::Outage { wish: Wish::default(), answered: false, unsent: is_unsent(error), because }
+    let offline = certificate(error).is_none() && error.is_connect();
+    Trouble::Outage { wish: Wish::default(), answered: false, unsent: is_unsent(error), offline, because }
 }
 
 /// What fails before a connection stands has left nothing; of everything else one cannot be sure.

@@ -62,7 +62,7 @@ pub use outcome::{Attempt, Doubles, Obstacle, Probe, Reach};
 pub use platform::{Demand, Hours, Issue, Match, Offered, Opener, Person, Platform};
 pub use retry::backoff;
 use retry::{Circuit, Wish};
-pub use settings::{Executor, Kind, Settings};
+pub use settings::{ACCOUNT_ONLY, Executor, Kind, Settings};
 pub use trial::{Left, Moves, Trial};
 use verdict::{Answer, Flaw, Scope, Trouble, Verdict, settled};
 
@@ -147,6 +147,9 @@ impl Jira {
                 setting: "kind",
                 because: "data-center takes no development information".into(),
             });
+        }
+        if settings.is_account_only() {
+            return Err(Error::Setting { setting: "client_id", because: format!("is missing: {ACCOUNT_ONLY}") });
         }
         let secret = Secret::read(settings.secret(), credentials_directory)?;
         Ok(Jira {
@@ -514,8 +517,8 @@ impl<'a> Turn<'a> {
     fn suffer(&mut self, request: &Request<'a>, trouble: Trouble) {
         let (now, seed) = (self.now(), self.seed());
         match trouble {
-            Trouble::Outage { wish, because, .. } => {
-                let until = self.jira.health().circuit.open(wish, now, seed);
+            Trouble::Outage { wish, offline, because, .. } => {
+                let until = self.jira.health().circuit.open(wish, offline, now, seed);
                 let circuit = self.jira.health().circuit;
                 for owed in request.owed() {
                     self.settle(owed, circuit.outlast(owed, until, &because, now));

@@ -540,6 +540,9 @@ impl From<Trouble> for Obstacle {
     fn from(trouble: Trouble) -> Obstacle {
         let reach = Reach::Account;
         match trouble {
+            Trouble::Outage { offline: true, because, .. } => {
+                Obstacle::Later { reach, after: Some(super::retry::OFFLINE), because }
+            }
             Trouble::Outage { wish, because, .. } | Trouble::Limited { wish, because, .. } => {
                 Obstacle::Later { reach, after: wish.span, because }
             }

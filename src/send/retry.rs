@@ -31,6 +31,8 @@ const DAY: i64 = 24 * HOUR;
 
 /// The longest own pause, before chance has its say.
 const LONGEST: i64 = 5 * MINUTE;
+/// The longest own pause while there is no way to the site.
+pub const OFFLINE: i64 = 5 * SECOND;
 /// How often Jira may call an entity faulty before a person has to look.
 const TRIES: u32 = 5;
 /// How long an entity may wait for a site that is out.
@@ -45,8 +47,12 @@ impl Circuit {
     }
 
     /// Notes a failure; gives the moment of the next attempt, which is a single one.
-    pub fn open(&mut self, wish: Wish, now: i64, seed: u64) -> i64 {
-        let pause = backoff(self.failures, seed).max(wish.pause(seed).unwrap_or(0));
+    ///
+    /// Where there is no way to the site, its load is no reason to wait: the network may be back any moment.
+    pub fn open(&mut self, wish: Wish, offline: bool, now: i64, seed: u64) -> i64 {
+        let own = backoff(self.failures, seed);
+        let pause = if offline { own.min(jitter(OFFLINE, seed)) } else { own };
+        let pause = pause.max(wish.pause(seed).unwrap_or(0));
         self.failures = self.failures.saturating_add(1);
         self.since.get_or_insert(now);
         now + pause
@@ -231,12 +237,12 @@ mod tests {
     #[test]
     fn f53_an_outage_gives_nothing_up_before_two_weeks() {
         let mut circuit = Circuit::default();
-        circuit.open(Wish::default(), NOW - 2 * HOUR, 1);
+        circuit.open(Wish::default(), false, NOW - 2 * HOUR, 1);
         let parked = |age| matches!(circuit.outlast(&owed(1000, 0, age), NOW + 1, "out", NOW), Next::Parked { .. });
         assert!(!parked(13 * DAY));
         assert!(parked(15 * DAY));
         let mut fresh = Circuit::default();
-        fresh.open(Wish::default(), NOW, 1);
+        fresh.open(Wish::default(), false, NOW, 1);
         let next = fresh.outlast(&owed(0, 0, 15 * DAY), NOW + 1, "out", NOW);
         assert_eq!(next, Next::Again { at: NOW + 1, counts: false, because: "out".to_owned() });
     }
@@ -244,12 +250,22 @@ mod tests {
     #[test]
     fn a_site_that_answered_begins_with_short_pauses_again() {
         let mut circuit = Circuit::default();
-        let first = circuit.open(Wish::default(), NOW, 3);
-        let second = circuit.open(Wish::default(), NOW, 3);
+        let first = circuit.open(Wish::default(), false, NOW, 3);
+        let second = circuit.open(Wish::default(), false, NOW, 3);
         assert!(second > first);
         circuit.close();
-        assert_eq!(circuit.open(Wish::default(), NOW, 3), first);
-        assert!(circuit.open(Wish { span: Some(HOUR) }, NOW, 3) >= NOW + HOUR);
+        assert_eq!(circuit.open(Wish::default(), false, NOW, 3), first);
+        assert!(circuit.open(Wish { span: Some(HOUR) }, true, NOW, 3) >= NOW + HOUR);
+    }
+
+    #[test]
+    fn i14_without_a_network_the_pauses_do_not_grow() {
+        let mut circuit = Circuit::default();
+        for seed in 0..100 {
+            assert!(circuit.open(Wish::default(), true, NOW, seed) - NOW <= 6_500);
+        }
+        // What answered and failed is left alone for longer.
+        assert!(circuit.open(Wish::default(), false, NOW, 3) - NOW > 60_000);
     }
 
     proptest! {

@@ -20,7 +20,8 @@ pub struct Settings {
     /// `cloud` or `data-center`, which takes no development information. Default `cloud`.
     #[serde(default)]
     pub kind: Kind,
-    /// The id of the OAuth credential that a site administrator made in Jira's settings. Not needed for `data-center`.
+    /// The id of the OAuth credential that a site administrator made in Jira's settings. Not needed for `data-center`, and
+    /// where only an account links the site: then commands are carried out, and Jira is shown no commits.
     #[serde(default)]
     pub client_id: Option<String>,
     /// The file with the credential's secret, readable by its owner alone. Either this or `credential`.
@@ -138,6 +139,16 @@ impl Settings {
         Ok(Some(proxy.no_proxy(self.no_proxy.as_deref().and_then(NoProxy::from_string))))
     }
 
+    /// Whether the site is told of commits and branches, for its Development panel.
+    pub fn shows_commits(&self) -> bool {
+        self.kind == Kind::Cloud && self.client_id.is_some()
+    }
+
+    /// Whether a Jira Cloud is linked by an account alone, as whoever cannot make a credential in it does.
+    pub fn is_account_only(&self) -> bool {
+        self.kind == Kind::Cloud && self.client_id.is_none()
+    }
+
     /// Whether the agent can carry something out here: the orders of commits where it is their executor, and what people
     /// type wherever there is an account to do it with.
     pub fn carries_out(&self) -> bool {
@@ -150,9 +161,9 @@ impl Settings {
 
     /// Who carries out orders there: a Jira that is told of no commit carries out none.
     pub fn executor(&self) -> Executor {
-        match (self.kind, self.executor) {
-            (Kind::DataCenter, Executor::Jira) => Executor::Off,
-            (_, executor) => executor,
+        match self.executor {
+            Executor::Jira if !self.shows_commits() => Executor::Off,
+            executor => executor,
         }
     }
 
@@ -176,13 +187,21 @@ impl Settings {
         match (self.kind, &self.client_id) {
             (Kind::DataCenter, _) if self.account.is_none() => Err(wrong("account", NO_ACCOUNT)),
             (Kind::DataCenter, _) => Ok(()),
-            (Kind::Cloud, None) => Err(wrong("client_id", "is missing")),
+            (Kind::Cloud, None) if self.secret_file.is_some() || self.credential.is_some() => {
+                Err(wrong("client_id", "is missing: a secret alone opens nothing"))
+            }
+            (Kind::Cloud, None) if self.account.is_none() => Err(wrong("client_id", NO_CREDENTIAL)),
+            (Kind::Cloud, None) => Ok(()),
             (Kind::Cloud, Some(id)) if id.trim().is_empty() => Err(wrong("client_id", "is empty")),
             (Kind::Cloud, Some(_)) => self.secret().check(),
         }
     }
 }
 
+/// What is said of a site that [`Settings::is_account_only`].
+pub const ACCOUNT_ONLY: &str = "it is linked by an account alone, so it is shown no commits; commands are carried out";
+const NO_CREDENTIAL: &str = "is missing; without one a site can be linked by an account alone, section [site.account], and then \
+    shows no commits";
 const NO_ACCOUNT: &str = "is missing: a data-center is told of a push only through an account; make a personal access token \
     for it in Jira and name the file with it as secret_file in a section [site.account]";
 
@@ -265,7 +284,9 @@ mod tests {
         check("secret_file = '/s'\nclient_id = ' '", "client_id is empty");
         let without = "name = 'a'\nurl = 'https://a.example'\nsecret_file = '/s'";
         let settings: Settings = toml::from_str(without).unwrap();
-        assert_eq!(settings.check().unwrap_err().to_string(), "client_id is missing");
+        assert_eq!(settings.check().unwrap_err().to_string(), "client_id is missing: a secret alone opens nothing");
+        let nothing: Settings = toml::from_str("name = 'a'\nurl = 'https://a.example'").unwrap();
+        assert!(nothing.check().unwrap_err().to_string().starts_with("client_id is missing; without one"));
         check("secret_file = '/s'\nexecutor = 'me'", "unknown variant");
         check("secret_file = '/s'\nsecret = 'x'", "unknown field");
     }
@@ -279,6 +300,17 @@ mod tests {
         assert_eq!(executor(""), Executor::Jira);
         assert_eq!(executor("kind = 'data-center'"), Executor::Off);
         assert_eq!(executor("kind = 'data-center'\nexecutor = 'agent'"), Executor::Agent);
+    }
+
+    #[test]
+    fn b13_a_site_linked_by_an_account_alone_is_told_of_no_commit() {
+        let text = "name = 'a'\nurl = 'https://a.example'\n[account]\nemail = 'a@b.example'\nsecret_file = '/t'";
+        let settings: Settings = toml::from_str(text).unwrap();
+        settings.check().unwrap();
+        assert!(settings.is_account_only() && !settings.shows_commits());
+        assert_eq!(settings.executor(), Executor::Off);
+        let whole: Settings = toml::from_str(&format!("{GOOD}secret_file = '/s'")).unwrap();
+        assert!(whole.shows_commits() && !whole.is_account_only());
     }
 
     #[test]

@@ -44,8 +44,8 @@ pub enum Flaw {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// It may be over any moment. `answered` when the site itself failed over the request, so that what is in it may
-    /// be the reason; `unsent` when nothing of the request left.
-    Outage { wish: Wish, answered: bool, unsent: bool, because: String },
+    /// be the reason; `unsent` when nothing of the request left; `offline` when there was no way to anybody.
+    Outage { wish: Wish, answered: bool, unsent: bool, offline: bool, because: String },
     /// We asked too often.
     Limited { scope: Scope, wish: Wish, because: String },
     /// A person has to act. `again` is the span after which the same may be tried, as the cure may be out of our sight.
@@ -92,7 +92,7 @@ impl Answer {
                 let wish = self.wish(now);
                 // Who says when to come again knows what is wrong.
                 let answered = self.status >= 500 && wish == Wish::default();
-                Trouble::Outage { wish, answered, unsent: false, because }
+                Trouble::Outage { wish, answered, unsent: false, offline: false, because }
             }
             _ => refused(RestKind::Site, Some(HOUR), because),
         };
@@ -148,7 +148,7 @@ impl Answer {
 
     fn garbage(&self, what: &str) -> Trouble {
         let because = format!("{} answered {} with {what} instead of Jira's JSON", self.host, self.status);
-        Trouble::Outage { wish: Wish::default(), answered: false, unsent: false, because }
+        Trouble::Outage { wish: Wish::default(), answered: false, unsent: false, offline: false, because }
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {

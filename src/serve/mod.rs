@@ -105,6 +105,9 @@ const NAMED: usize = 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteState {
     pub url: String,
+    /// Whether an account alone links it, so that it is shown no commits.
+    #[serde(default)]
+    pub account_only: bool,
     /// Why nothing is sent at the moment.
     pub resting: Option<Resting>,
     /// Why no orders are carried out at the moment.

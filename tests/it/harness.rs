@@ -94,7 +94,7 @@ impl World {
     pub fn configure(&self, site: &str, top: &str) {
         let url = self.sandbox.url();
         let text = format!(
-            "{top}\n[daemon]\nstate = \"state\"\nspool = \"spool\"\nsocket = \"agent.sock\"\n\n[[site]]\nname = \"jira\"\nurl = \"{url}\"\n\
+            "{top}\n[daemon]\nstate = \"state\"\nspool = \"spool\"\nsocket = \"agent.sock\"\non_demand = false\n\n[[site]]\nname = \"jira\"\nurl = \"{url}\"\n\
              api_url = \"{url}\"\nauth_url = \"{url}/oauth/token\"\nclient_id = \"sandbox-client\"\nsecret_file = \"secret\"\n{site}\n\
              [[account]]\nname = \"main\"\nroot = \"repositories\"\nsite = \"jira\"\nhistory = \"none\"\n"
         );
@@ -303,8 +303,13 @@ impl World {
 
 impl Sandbox {
     pub fn start(folder: &Path) -> Sandbox {
+        Sandbox::start_at(folder, "127.0.0.1:0")
+    }
+
+    /// One at an address where another was before.
+    pub fn start_at(folder: &Path, address: &str) -> Sandbox {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agent"));
-        command.args(["sandbox", "--listen", "127.0.0.1:0"]).env_clear().env("PATH", path()).current_dir(folder);
+        command.args(["sandbox", "--listen", address]).env_clear().env("PATH", path()).current_dir(folder);
         for number in 1..=9 {
             command.arg("--issue").arg(format!("ABC-{number}=An issue"));
         }
@@ -313,6 +318,12 @@ impl Sandbox {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().rsplit("http://").next().unwrap().to_owned();
         Sandbox { address, process: Process(child) }
+    }
+
+    /// Ends it, so that nobody answers at its address.
+    pub fn stop(&mut self) {
+        let _ = self.process.0.kill();
+        let _ = self.process.0.wait();
     }
 
     pub fn url(&self) -> String {

@@ -23,6 +23,7 @@ mod harness;
 mod hook;
 mod hosts;
 mod hostile;
+mod forwarding;
 mod issues;
 mod jira;
 mod linked;

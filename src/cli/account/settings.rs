@@ -38,6 +38,9 @@ pub struct Settings {
     /// Whether repositories that appear later get hooks by themselves; default of a new account: on
     #[arg(long, value_parser = ["on", "off"])]
     pub auto_link: Option<String>,
+    /// Whether the server that its clones push to tells Jira itself, so that the clones forward nothing; default: off
+    #[arg(long, value_parser = ["on", "off"])]
+    served: Option<String>,
     /// Whether commands in commit messages are carried out for whoever pushed; default: off
     #[arg(long, value_parser = ["on", "off"])]
     smart_commits: Option<String>,
@@ -47,7 +50,7 @@ impl Settings {
     /// Whether nothing is to be set.
     pub fn is_empty(&self) -> bool {
         let lists = [&self.include, &self.exclude, &self.exclude_branches, &self.keys, &self.administrators];
-        let words = [&self.site, &self.auto_link, &self.smart_commits];
+        let words = [&self.site, &self.auto_link, &self.served, &self.smart_commits];
         lists.iter().all(|list| list.is_empty())
             && words.iter().all(|word| word.is_none())
             && self.route.is_empty()
@@ -81,6 +84,9 @@ impl Settings {
         }
         if let Some(given) = &self.auto_link {
             set(table, "auto_link", given == "on");
+        }
+        if let Some(given) = &self.served {
+            set(table, "served", given == "on");
         }
         match self.smart_commits.as_deref() {
             Some(given) => smart_commits(table, given == "on", root),

@@ -5,7 +5,7 @@ use crate::cli::{Context, admin};
 use crate::clock;
 use crate::config::{Config, Places};
 use crate::queue::{Marked, OfSite, ReadBack, Way};
-use crate::send::{Executor, Introduced, Jira, Kind, Obstacle, Platform, Reach, Seen, Settings};
+use crate::send::{ACCOUNT_ONLY, Executor, Introduced, Jira, Kind, Obstacle, Platform, Reach, Seen, Settings};
 
 /// Looks at each site there is.
 pub fn look(config: &Config, places: &Places, context: &Context, offline: bool) -> Vec<Finding> {
@@ -18,8 +18,11 @@ pub fn look(config: &Config, places: &Places, context: &Context, offline: bool) 
     };
     let mut findings = Vec::new();
     for site in &config.site {
-        if site.kind == Kind::Cloud {
+        if site.shows_commits() {
             findings.push(credential(site, context, offline, &runtime));
+        }
+        if site.is_account_only() {
+            findings.push(good(format!("site {}: {ACCOUNT_ONLY}", site.name)));
         }
         if site.account.is_some() {
             findings.extend(account(site, context, offline, &runtime));

@@ -22,6 +22,8 @@ pub struct Answer<'a> {
     /// By whose leave orders are carried out, where they are; and what the repository is called.
     pub orders: Option<(&'a Orders, &'a str)>,
     pub handed: &'a Result<HandedOver, intake::Error>,
+    /// Whether the daemon was off, and is being started.
+    pub starting: bool,
 }
 
 /// The most lines a push is answered with.
@@ -89,11 +91,17 @@ impl Answer<'_> {
         let fate = match self.handed {
             _ if found.keys.is_empty() && !self.event.rest => String::new(),
             Ok(HandedOver::ToDaemon(reply, _)) => match &reply.outcome {
+                Outcome::Stored if self.site.is_some_and(send::Settings::is_account_only) => {
+                    " read; Jira is not shown them, because an account alone links it".to_owned()
+                }
                 Outcome::Stored => " queued for Jira".to_owned(),
                 Outcome::Refused { because } | Outcome::Later { because } => {
                     format!(" not linked: {}", Untrusted::text(because))
                 }
             },
+            Ok(HandedOver::ToSpool { .. }) if self.starting => {
+                " kept for Jira; the daemon was off and is being started".to_owned()
+            }
             Ok(HandedOver::ToSpool { because }) => format!(" kept for Jira until the daemon is back ({because})"),
             Err(_) => " found; nothing could store them now, they are linked at the next comparison of refs".to_owned(),
         };

@@ -2,12 +2,14 @@
 //!
 //! Git has no hook after a push, but a push that succeeded moves the remote-tracking ref. So
 //! `pre-push` notes what is about to be pushed, and `reference-transaction` recognises it when the
-//! ref moves (`hooks.md` 2.1). What was never pushed, or was refused, never leaves the clone.
+//! ref moves (`hooks.md` 2.1). What was never pushed, or was refused, never leaves the clone; nor does anything where
+//! the server itself tells Jira of pushes.
 
 use std::fs;
 use std::path::PathBuf;
 
-use crate::git::{Budget, Known, Oid, RefName, Update};
+use crate::git::{Budget, Known, Oid, RefName, Update, branch_of, heard};
+use crate::host;
 
 use super::Hook;
 
@@ -20,6 +22,10 @@ struct Pushing {
 impl Hook {
     /// Notes what is about to be pushed; lines are `local-ref local-id remote-ref remote-id`.
     pub(super) fn pre_push(&self, stdin: &[u8], remote: &str) -> anyhow::Result<Vec<String>> {
+        if self.is_served() {
+            let _ = fs::remove_file(self.pushing_file());
+            return Ok(Vec::new());
+        }
         let lines = stdin.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let noted: Vec<Vec<u8>> = lines.filter_map(|line| note(line, remote)).collect();
         fs::create_dir_all(self.git_dir.join("agent"))?;
@@ -35,6 +41,10 @@ impl Hook {
         let Ok(text) = fs::read(self.pushing_file()) else {
             return Ok(Vec::new());
         };
+        if self.is_served() {
+            fs::remove_file(self.pushing_file())?;
+            return Ok(Vec::new());
+        }
         let moved = crate::git::updates(stdin)?;
         let (done, open): (Vec<_>, Vec<_>) = text.split_inclusive(|byte| *byte == b'\n').partition(|line| {
             pushing(line).is_some_and(|pushing| moved.iter().any(|update| confirms(update, &pushing)))
@@ -63,19 +73,23 @@ impl Hook {
         let others = remotes.filter(|(name, _)| !moved.iter().any(|update| update.name == *name)).map(|(_, id)| id);
         let known = Known::new(others.chain(updates.iter().filter_map(|update| update.old)));
         let budget = Budget { commits: self.config.hook.commits, until: Some(self.until()) };
-        self.hand_over(updates, &known, budget, || {})
+        // Whoever looks for pushes that no hook told of passes these over.
+        let told = || {
+            for update in moved.iter().filter(|update| update.name.as_bytes().starts_with(b"refs/remotes/")) {
+                let _ = heard(&self.git_dir, &update.name, update.new);
+            }
+        };
+        self.hand_over(updates, &known, budget, told)
+    }
+
+    /// Whether the server tells Jira of what is pushed to it, so that the clone has nothing to tell.
+    fn is_served(&self) -> bool {
+        host::is_served(&self.repository, self.config.account_of(&self.git_dir))
     }
 
     fn pushing_file(&self) -> PathBuf {
         self.git_dir.join("agent/pushing")
     }
-}
-
-/// The branch at the remote that a remote-tracking ref follows, where the remote's name has no `/`.
-fn branch_of(tracking: &RefName) -> RefName {
-    let below = tracking.as_bytes().strip_prefix(b"refs/remotes/").unwrap_or_default();
-    let at = below.iter().position(|byte| *byte == b'/').map_or(below.len(), |at| at + 1);
-    RefName::new([b"refs/heads/", &below[at..]].concat())
 }
 
 /// The new id, the remote ref and the old id of a line. The local side may be any expression, with blanks in it.
@@ -118,16 +132,6 @@ mod tests {
         assert_eq!(pushing.update.old, None);
         let moved = crate::git::updates(format!("{NONE} {id} {tracking}\n").as_bytes()).unwrap();
         assert_eq!(confirms(&moved[0], &pushing), confirmed);
-    }
-
-    #[test]
-    fn r9_a_tracking_ref_follows_the_branch_behind_its_remotes_name() {
-        let of = |name: &str| branch_of(&RefName::new(name)).to_string();
-        assert_eq!(of("refs/remotes/origin/secret/x"), "refs/heads/secret/x");
-        assert_eq!(
-            (of("refs/remotes/origin"), of("refs/heads/x")),
-            ("refs/heads/".to_owned(), "refs/heads/".to_owned())
-        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::{Hook, Late, Tell, answer};
 use crate::cli::judge::{Bench, Desk, looks_like_a_merge};
 use crate::git::RefName;
+use crate::host;
 use crate::parse::{IssueKey, Mentions};
 use crate::policy::{Answers, Case, Finding, Level, Lines};
 use crate::text::Untrusted;
@@ -48,6 +49,9 @@ impl Hook {
     pub(super) fn message(&self, path: &Path) -> anyhow::Result<Vec<String>> {
         let desk = Desk::of(&self.repository, &self.config, self.environment.editor);
         let policies = self.config.policies(&self.git_dir).at_most(desk.at_most);
+        let plain =
+            self.config.policies(&self.git_dir).is_empty() && self.config.parse.key.is_none() && desk.wrong.is_none();
+        let _ = host::mark_plain(&self.git_dir, &self.places.config, plain);
         let bench = Bench::new(&self.repository, &self.config, policies)?;
         let branch = self.repository.head();
         let key = branch.as_ref().and_then(|branch| bench.key_of(branch));

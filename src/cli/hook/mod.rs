@@ -15,6 +15,7 @@ mod clone;
 mod gerrit;
 mod message;
 mod push;
+mod start;
 
 pub(super) use message::{draft_with, replace, said_of_draft};
 
@@ -36,7 +37,7 @@ use crate::config::{Config, Environment, Link, Places};
 use crate::event::{Event, EventId, Kind, Origin, PushOption, Seen};
 use crate::git::{self, Budget, Known, Repository, Told, Update};
 use crate::host::Account;
-use crate::intake::socket::Answered;
+use crate::intake::socket::{self, Answered};
 use crate::intake::{self, HandedOver, Outcome, Reply};
 use crate::parse::Rules;
 use crate::send::Executor;
@@ -444,6 +445,8 @@ impl Hook {
         // The other half is for the spool.
         let deadline = self.started + Duration::from_millis(self.config.hook.deadline_ms / 2);
         let handed = intake::hand_over(&event, &self.places.socket, &self.places.spool, deadline);
+        let starting = matches!(&handed, Ok(HandedOver::ToSpool { because: socket::Error::Absent }))
+            && start::daemon(&self.config, &self.places);
         if taken(&handed) {
             then();
         } else if handed.is_err() {
@@ -458,7 +461,8 @@ impl Hook {
         let orders = orders.as_ref().map(|orders| (orders, name.as_str()));
         let site = link.and_then(|link| link.site);
         let ignores_merges = link.is_some_and(|link| link.account.ignore_merges);
-        let lines = Answer { event: &event, rules: &rules, ignores_merges, site, orders, handed: &handed }.lines();
+        let lines =
+            Answer { event: &event, rules: &rules, ignores_merges, site, orders, handed: &handed, starting }.lines();
         if let Ok(HandedOver::ToDaemon(Reply { notes, .. }, answered)) = handed
             && !notes.is_empty()
         {

@@ -14,7 +14,7 @@ use crate::cli::{Context, account, admin, show};
 use crate::config::{Config, Places};
 use crate::people;
 use crate::queue::ToldTo;
-use crate::send::{Kind, Settings};
+use crate::send::Settings;
 use crate::serve::unlink::{Of, Unlink, Unlinked};
 
 pub fn run(arguments: &Arguments, wanted: &str, context: &Context) -> anyhow::Result<ExitCode> {
@@ -90,11 +90,11 @@ fn chosen<'c>(config: &'c Config, wanted: Option<&str>) -> anyhow::Result<&'c Se
 fn preview(site: &Settings, told: &ToldTo, accounts: &[String], secrets: &[PathBuf], arguments: &Arguments) {
     let ToldTo { repositories, commits, branches, waiting, orders } = told;
     show::line(format_args!("site {} at {}", site.name, site.url));
-    let fate = match (site.kind, arguments.keep_in_jira) {
-        (Kind::Cloud, false) => "and is to forget them",
+    let fate = match (site.shows_commits(), arguments.keep_in_jira) {
+        (true, false) => "and is to forget them",
         _ => "and keeps what it knows of them",
     };
-    if site.kind == Kind::Cloud {
+    if site.shows_commits() {
         show::line(format_args!(
             "  Jira was told of {commits} commits and {branches} branches in {repositories} repositories, {fate}"
         ));
