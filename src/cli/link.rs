@@ -252,7 +252,7 @@ impl<'a> Site<'a> {
         let (arguments, acts) = (self.arguments, known.and_then(|site| site.account.as_ref()));
         let mut email = arguments.account_email.clone();
         match self.kind {
-            Kind::Cloud if !arguments.is_about_account() && !(self.account_only && acts.is_none()) => {
+            Kind::Cloud if !(arguments.is_about_account() || self.account_only && acts.is_none()) => {
                 if acts.is_some() || !ask.terminal {
                     return Ok(());
                 }

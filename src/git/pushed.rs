@@ -71,8 +71,8 @@ pub fn unheard(repository: &Repository, since: i64, until: i64) -> std::io::Resu
     pushes.sort_by_key(|push| push.at);
     if text.len() > MANY {
         let last = |(tracking, entries): (&RefName, &Vec<Entry>)| {
-            let kept = entries.iter().filter_map(|entry| Some(line(tracking, &entry.new.filter(|_| entry.push)?)));
-            kept.filter(|line| heard.contains(&line[..])).next_back()
+            let mut kept = entries.iter().filter_map(|entry| Some(line(tracking, &entry.new.filter(|_| entry.push)?)));
+            kept.rfind(|line| heard.contains(&line[..]))
         };
         let kept: Vec<Vec<u8>> = logs.iter().filter_map(last).collect();
         fs::write(path(repository.common_dir()), kept.concat())?;
