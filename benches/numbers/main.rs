@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr, reason = "a bench is not the product")]
 
+mod clones; // what a commit costs in a clone
 mod history; // reading history, beside git log
 mod load; // many pushes, and what becomes of them
 mod orders; // what carrying out orders takes
@@ -48,6 +49,8 @@ enum Measurement {
     Push,
     /// A push of many commits that a policy looks at
     Policy,
+    /// Commits and a rebase in a clone with our hooks, with others, with none
+    Commit,
     /// The process of a hook
     Hook,
     /// A thousand hooks at once
@@ -126,6 +129,7 @@ fn measure(measurement: Measurement, effort: &Effort) {
     let measured = match measurement {
         Measurement::Push => pushes::cost(effort),
         Measurement::Policy => pushes::judged(effort),
+        Measurement::Commit => clones::cost(effort),
         Measurement::Hook => pushes::process(effort),
         Measurement::Thousand => pushes::thousand(effort),
         Measurement::Accepted => pushes::accepted(effort),
