@@ -279,7 +279,10 @@ fn t16_commands_of_one_repository_are_switched_and_nothing_else_in_the_configura
     let own = "\n[[account.repository]]\nmatch = \"tool\"\nsmart_commits = false\n";
     assert_eq!(after.replace(own, ""), before, "{after}");
     world.agent_says(&["repo", "set", "tool", "--smart-commits", "on"]);
-    assert_eq!(fs::read_to_string(world.config()).unwrap(), after.replace("smart_commits = false", "smart_commits = true"));
+    assert_eq!(
+        fs::read_to_string(world.config()).unwrap(),
+        after.replace("smart_commits = false", "smart_commits = true")
+    );
     let output = world.agent(&["repo", "set", "tol", "--smart-commits", "on"]).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("there is no repository tol"));
 }
