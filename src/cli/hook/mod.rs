@@ -340,9 +340,9 @@ impl Hook {
         if let Some(name) = self.claim("GL_PROJECT_PATH") {
             host::note_name(&self.git_dir, name);
         }
+        self.repair();
         // Somebody decided that it is not linked; what is pushed meanwhile is found when that changes. A host that has one
         // folder of hooks for all runs ours for wikis too.
-        self.repair();
         if self.config.keeps_out(&self.git_dir).is_some() || host::is_companion(&self.git_dir) {
             return Ok(Vec::new());
         }
