@@ -143,6 +143,14 @@ impl Display for EventId {
     }
 }
 
+impl std::str::FromStr for EventId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::parse_str(text).map(|id| EventId(id.into_bytes()))
+    }
+}
+
 impl Origin {
     pub fn git_dir(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.git_dir))

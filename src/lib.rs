@@ -29,6 +29,7 @@ pub mod serve; // all of the above, shown to administrators
 pub mod sandbox; // a Jira to try with
 pub mod config; // how people tune all of the above
 pub mod team; // what a team suggests for its clones
+pub mod receive; // what a push brings, read and answered
 pub mod log; // what the program says of itself
 pub mod daemon; // the process that keeps the line moving
 pub mod cli; // the words a person may say

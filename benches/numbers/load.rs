@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use git_jira_agent::event::{Event, EventId, Kind, Origin, Seen};
 use git_jira_agent::git::{Change, Commit, File as Changed, Files, Ident, Oid, RefName, Repository, Update};
-use git_jira_agent::intake::{Outcome, frame, socket};
+use git_jira_agent::intake::{Outcome, Reply, frame, socket};
 
 use crate::Effort;
 use crate::row::{Goal, Row, Times};
@@ -207,7 +207,8 @@ fn keep_knocking(socket: &Path, played: &mut [Played], began: Instant, span: Dur
         }
         let Ok((id, frame)) = played[turn].push() else { break };
         let knocked = Instant::now();
-        match socket::deliver(socket, &frame, knocked + Duration::from_secs(2)).map(|(reply, _)| reply.outcome) {
+        match socket::deliver::<Reply>(socket, &frame, knocked + Duration::from_secs(2)).map(|(reply, _)| reply.outcome)
+        {
             Ok(Outcome::Stored) => {
                 brought.times.add(knocked.elapsed());
                 brought.accepted.push(id);
@@ -252,7 +253,7 @@ fn pace(world: &World, played: &mut [Played], span: Duration, rate: f64) -> anyh
 /// One push that has to be taken.
 pub fn deliver(world: &World, played: &mut Played) -> anyhow::Result<EventId> {
     let (id, frame) = played.push()?;
-    match socket::deliver(&world.socket, &frame, Instant::now() + Duration::from_secs(5))?.0.outcome {
+    match socket::deliver::<Reply>(&world.socket, &frame, Instant::now() + Duration::from_secs(5))?.0.outcome {
         Outcome::Stored => Ok(id),
         other => bail!("the daemon did not take a push: {other:?}"),
     }

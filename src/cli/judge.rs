@@ -4,11 +4,9 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Environment, Places};
-use crate::event::Claim;
 use crate::git::{Commit, Ident, Oid, RefName, Repository};
 use crate::parse::{IssueKey, Mentions, Rules};
 use crate::people::{self, Evidence, People};
@@ -105,7 +103,7 @@ impl<'a> Bench<'a> {
         let people = self.people.as_ref()?;
         let account = self.config.account_of(self.repository.common_dir())?;
         let uid = rustix::process::geteuid().as_raw();
-        let claims = claims(environment);
+        let claims = crate::receive::claims(environment);
         let pusher = people.pusher(&claims, uid, account.smart.is_host(uid))?;
         let person = people.who(&pusher);
         let claimed = claims.iter().find(|claim| matches!(claim.name.as_str(), "GITEA_PUSHER_EMAIL" | "BB_USER_EMAIL"));
@@ -121,17 +119,6 @@ impl<'a> Bench<'a> {
 
 fn known(person: &people::Person) -> Somebody {
     Somebody { name: Some(person.name.clone()), jira: person.jira.clone(), bot: person.bot, ..Somebody::default() }
-}
-
-/// What the environment claims about who pushes.
-pub fn claims(environment: &Environment) -> Vec<Claim> {
-    let claim = |(name, value): &(String, OsString)| {
-        // What it names is the file of this very session, and gone afterwards.
-        let keys = name == people::SSH_USER_AUTH;
-        let value = if keys { people::login_keys(Path::new(value)) } else { value.as_bytes().to_vec() };
-        Claim { name: name.clone(), value }
-    };
-    environment.claims.iter().map(claim).collect()
 }
 
 /// What whoever works in a clone has set about messages.

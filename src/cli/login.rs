@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Context, Exit, admin, hidden, show};
 use crate::clock;
 use crate::config::{Config, Places};
-use crate::intake::{Outcome, frame, socket};
+use crate::intake::{Outcome, Reply, frame, socket};
 use crate::login::{Request, Wish};
 use crate::queue::LoginRow;
 use crate::send::{Executor, Kind, Settings};
@@ -116,10 +116,11 @@ fn ask(places: &Places, request: &Request) -> anyhow::Result<ExitCode> {
         Some(_) => admin::post(places, "/login", request)?,
         None => {
             let frame = Zeroizing::new(frame::wrap_as(frame::LOGIN, &request.encode())?);
-            let (reply, _) = socket::deliver(&places.socket, &frame, Instant::now() + PATIENCE).map_err(|error| {
-                let code = if matches!(error, socket::Error::Forbidden) { 77 } else { 69 };
-                Exit { code, because: format!("{error} ({})", places.socket.display()) }
-            })?;
+            let (reply, _) =
+                socket::deliver::<Reply>(&places.socket, &frame, Instant::now() + PATIENCE).map_err(|error| {
+                    let code = if matches!(error, socket::Error::Forbidden) { 77 } else { 69 };
+                    Exit { code, because: format!("{error} ({})", places.socket.display()) }
+                })?;
             match reply.outcome {
                 Outcome::Stored => reply.notes,
                 Outcome::Refused { because } | Outcome::Later { because } => anyhow::bail!("{because}"),

@@ -19,7 +19,7 @@ use crate::queue::News;
 use crate::smart::Policy;
 use crate::{clock, effect, failpoint, people, queue};
 
-use super::{Applied, Shared, issues, logins, typed};
+use super::{Applied, Shared, calls, issues, logins, typed};
 
 /// Connections served at the same time.
 const CONNECTIONS: usize = 512;
@@ -28,7 +28,9 @@ const OF_A_USER: usize = 384;
 /// How long an intent waits for its push before it is stored.
 const CONFIRMED_IN: Duration = Duration::from_secs(1);
 /// How long a peer may take to send its frame.
-const SLOWEST: Duration = Duration::from_secs(5);
+pub(super) const SLOWEST: Duration = Duration::from_secs(5);
+/// How long it may take where there are too many already.
+const CROWDED: Duration = Duration::from_millis(200);
 /// How long it may take to find out who pushed.
 const WHO: Duration = Duration::from_millis(100);
 /// Outcomes that an answer tells.
@@ -99,15 +101,19 @@ pub async fn spool(shared: Arc<Shared>) -> anyhow::Result<()> {
 async fn converse(shared: &Arc<Shared>, users: &Arc<Users>, mut stream: UnixStream) {
     let Ok(peer) = socket::peer(&stream) else { return };
     let answer = match users.enter(peer.uid) {
-        None => alone(later("too many connections of this user at once")),
+        None => match tokio::time::timeout(CROWDED, socket::receive(&mut stream)).await {
+            Ok(Ok((frame::CALL, _))) => return calls::put_off(&mut stream).await,
+            _ => alone(later("too many connections of this user at once")),
+        },
         Some(_guard) => match tokio::time::timeout(SLOWEST, socket::receive(&mut stream)).await {
             Ok(Ok((frame::LOGIN, body))) => alone(logins::by_user(shared, body, peer.uid).await),
             Ok(Ok((frame::TYPED, body))) => alone(typed::take(shared, &body, peer).await),
             Ok(Ok((frame::ASK, body))) => {
                 let told = issues::answer(shared, &body, peer).await;
-                let _ = tokio::time::timeout(SLOWEST, socket::tell(&mut stream, &told)).await;
+                let _ = tokio::time::timeout(SLOWEST, socket::answer(&mut stream, frame::ASK, &told)).await;
                 return;
             }
+            Ok(Ok((frame::CALL, body))) => return calls::converse(shared, &body, peer, &mut stream).await,
             Ok(Ok((_, body))) => take(shared, &body, peer).await,
             Ok(Err(error)) => alone(refuse(shared, peer.uid, &error.to_string())),
             Err(_) => return,
@@ -115,7 +121,7 @@ async fn converse(shared: &Arc<Shared>, users: &Arc<Users>, mut stream: UnixStre
     };
     let Some((reply, telling)) = answer else { return };
     failpoint::failpoint("daemon.before_reply");
-    let answered = tokio::time::timeout(SLOWEST, socket::answer(&mut stream, &reply)).await;
+    let answered = tokio::time::timeout(SLOWEST, socket::answer(&mut stream, frame::EVENT, &reply)).await;
     if let (Some(telling), Ok(Ok(()))) = (telling, answered) {
         telling.end(&mut stream).await;
     }
@@ -139,17 +145,27 @@ async fn take(shared: &Arc<Shared>, body: &[u8], peer: Peer) -> Option<(Reply, O
         note(shared, event, peer.uid);
         return None;
     }
-    let lacks = logins::lacks(shared, &applied, &event, peer.uid);
-    let telling = person(&applied, &event, peer.uid).await.and_then(|person| Telling::begin(shared, person));
+    Some(store(shared, &applied, event, peer).await)
+}
+
+/// Stores a push, and gives the answer with the news for whoever pushed.
+pub(super) async fn store(
+    shared: &Arc<Shared>,
+    applied: &Arc<Applied>,
+    event: Event,
+    peer: Peer,
+) -> (Reply, Option<Telling>) {
+    let lacks = logins::lacks(shared, applied, &event, peer.uid);
+    let telling = person(applied, &event, peer.uid).await.and_then(|person| Telling::begin(shared, person));
     let person = telling.as_ref().map(|telling| telling.person.clone());
     match shared.queue.add_of(event, peer.uid, person, clock::now()).await {
         Ok((_, news)) => {
             shared.added.notify_one();
             let mut telling = telling.filter(|_| !news.rows.is_empty());
             telling.iter_mut().for_each(|telling| telling.up_to = news.up_to);
-            Some((Reply { lacks, notes: notes(&news), ..Reply::new(Outcome::Stored) }, telling))
+            (Reply { lacks, notes: notes(&news), ..Reply::new(Outcome::Stored) }, telling)
         }
-        Err(error) => alone(later(&error.to_string())),
+        Err(error) => (later(&error.to_string()), None),
     }
 }
 
@@ -184,7 +200,7 @@ fn notes(news: &News) -> Vec<String> {
 }
 
 /// Somebody who is being told what became of their orders; nobody is told in two answers at once.
-struct Telling {
+pub(super) struct Telling {
     shared: Arc<Shared>,
     person: String,
     up_to: i64,
@@ -197,7 +213,7 @@ impl Telling {
     }
 
     /// Moves the mark once the hook has passed the answer on: what gets lost on the way is told again.
-    async fn end(self, stream: &mut UnixStream) {
+    pub(super) async fn end(self, stream: &mut UnixStream) {
         if tokio::time::timeout(SLOWEST, socket::is_passed_on(stream)).await != Ok(true) {
             return;
         }
@@ -216,7 +232,7 @@ impl Drop for Telling {
 /// Stores an intent unless its push confirms it soon, as nearly all do: then it is never written.
 ///
 /// A daemon that stops stores it at once; what one forgets that is killed is found by comparing refs at its next start.
-fn note(shared: &Arc<Shared>, intent: Event, uid: u32) {
+pub(super) fn note(shared: &Arc<Shared>, intent: Event, uid: u32) {
     let Ok(room) = Arc::clone(&shared.intents).try_acquire_owned() else { return };
     let shared = Arc::clone(shared);
     tokio::spawn(async move {

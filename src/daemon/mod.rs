@@ -5,7 +5,7 @@
 //!
 //! | part | looks after |
 //! | --- | --- |
-//! | [`intake`] | the hooks' socket and the drop-box: events in, questions about [`issues`], [`typed`] orders |
+//! | [`intake`] | the hooks' socket and the drop-box: events in, [`calls`] of hooks, questions about [`issues`], [`typed`] orders |
 //! | [`line`] | queued events: what each means for its site |
 //! | [`sites`] | one loop a site: claim, tell, settle |
 //! | [`effects`] | one loop a site whose orders we carry out: claim, send or look, settle; [`actors`] in whose name |
@@ -24,6 +24,7 @@
 mod absent;
 mod accounts;
 mod actors;
+mod calls;
 mod effects;
 mod history;
 mod intake;
@@ -110,6 +111,8 @@ struct Shared {
     telling: Mutex<HashSet<String>>,
     /// Room for intents that are not stored yet.
     intents: Arc<Semaphore>,
+    /// Turns at reading what pushes bring.
+    reading: Arc<Semaphore>,
     /// An event was stored.
     added: Notify,
     /// An entity became due.
@@ -213,6 +216,7 @@ impl Shared {
             desk: issues::Desk::new(),
             telling: Mutex::default(),
             intents: Arc::new(Semaphore::new(INTENTS as usize)),
+            reading: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, std::num::NonZero::get))),
             added: Notify::new(),
             due: Arc::new(Notify::new()),
             history: Arc::new(Notify::new()),

@@ -76,9 +76,7 @@ impl Repository {
     ///
     /// A clone would come out empty otherwise, whatever was pushed.
     pub fn mend_head(&self) -> Result<Option<RefName>, Error> {
-        let Some(unborn) = self.head().filter(|head| !self.is_clone() && self.resolve(head).is_none()) else {
-            return Ok(None);
-        };
+        let Some(unborn) = self.unborn() else { return Ok(None) };
         let branches: Vec<(RefName, Oid)> = self.refs()?.into_iter().filter(|(name, _)| name.is_branch()).collect();
         let named = |name: &str| branches.iter().find(|(branch, _)| branch.as_bytes() == name.as_bytes());
         // Another one may be deleted again soon, and Git refuses to delete the branch that HEAD names.
@@ -86,6 +84,15 @@ impl Repository {
         let Some((branch, _)) = chosen.filter(|(branch, _)| *branch != unborn) else { return Ok(None) };
         command::set_head(self.git_dir(), branch)?;
         Ok(Some(branch.clone()))
+    }
+
+    /// Tells whether the HEAD of a bare repository names a branch that is not there.
+    pub fn leads_nowhere(&self) -> bool {
+        self.unborn().is_some()
+    }
+
+    fn unborn(&self) -> Option<RefName> {
+        self.head().filter(|head| !self.is_clone() && self.resolve(head).is_none())
     }
 }
 

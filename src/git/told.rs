@@ -135,6 +135,19 @@ impl<'r> Told<'r> {
         if size > COMPACT { self.compact(&file) } else { Ok(()) }
     }
 
+    /// What was handed over before this push, and the bytes that [`Told::append`] would add: for whoever may not write here.
+    /// Nothing where appending would not do, because the file is missing, torn or long.
+    pub fn appending(&self, updates: &[Update]) -> Option<(Known, Vec<u8>)> {
+        let records = self.load()?;
+        let appended = records.bytes.len() - records.base();
+        if appended % records.id_len != 0 || appended as u64 > COMPACT {
+            return None;
+        }
+        let tips: Vec<Oid> = updates.iter().flat_map(|update| self.with_target(update)).collect();
+        let bytes = tips.iter().flat_map(|tip| tip.as_bytes().iter().copied()).collect();
+        Some((records.known(updates).with_old(updates), bytes))
+    }
+
     fn load(&self) -> Option<Records> {
         let records = Records { bytes: fs::read(&self.path).ok()?, id_len: self.repository.id_len() };
         records.is_sound().then_some(records)

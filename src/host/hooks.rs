@@ -37,9 +37,9 @@ pub(super) struct Plan {
 
 const BEFORE: &str = "before";
 /// What the hooks keep beside our manifest: tips handed over, a push under way, pushes that were told, a mark that one was
-/// not, one that a policy holds, one that none does, what a person accepted of a team, and more.
-const KEPT_BY_HOOKS: [&str; 11] =
-    ["told", "pushing", "pushed", "dirty", "config", "policy", "plain", "name", "scanned", "place", "trusted"];
+/// not, one that a policy holds, one that none does, what a person accepted of a team, the way to a daemon, and more.
+const KEPT_BY_HOOKS: [&str; 12] =
+    ["told", "pushing", "pushed", "dirty", "config", "policy", "plain", "name", "scanned", "place", "trusted", "door"];
 /// What git may leave of an entry it has taken out: it ends a line that had no end, and it keeps the heading of an
 /// empty section that stands below a comment.
 const LEFT_BY_GIT: [&[u8]; 4] = [b"", b"\n", b"[agent]\n", b"\n[agent]\n"];

@@ -49,7 +49,7 @@ use hooks::{Hooks, Plan};
 pub(crate) use kind::{Kind, is_companion};
 use manifest::{FOLDER, Found, Manifest, compare};
 use place::Git;
-pub(crate) use shim::{LINKED, run_before};
+pub(crate) use shim::{LINKED, SHORT, run_before};
 pub(crate) use tool::{Other, Runs, Tool, gits, hooks_dir, is_put_aside, others};
 
 /// What kind of place a repository is, which decides the hooks it needs.
@@ -439,6 +439,23 @@ pub(crate) fn mark_policy(git_dir: &Path, holds: bool) -> std::io::Result<bool> 
     }
 }
 
+/// Whether [`mark_policy`] has noted that a policy holds.
+pub(crate) fn is_policy_marked(git_dir: &Path) -> bool {
+    git_dir.join(FOLDER).join(POLICY).exists()
+}
+
+/// Leaves in a repository the way to a daemon that takes its pushes, for `agent-hook`.
+pub(crate) fn lead_to(git_dir: &Path, socket: &Path) {
+    let door = git_dir.join(FOLDER).join(DOOR);
+    if std::fs::read_link(&door).is_ok_and(|there| there == socket) {
+        return;
+    }
+    // Lost, the next push goes the long way once more.
+    let beside = door.with_extension("agent-new");
+    let _ = std::os::unix::fs::symlink(socket, &beside).and_then(|()| std::fs::rename(&beside, &door));
+    let _ = std::fs::remove_file(&beside);
+}
+
 /// Notes in a repository that by a configuration no policy holds there, so that its `commit-msg` starts no agent over a message
 /// that asks nothing; or that one does. A configuration that was just written is waited with: times of files are coarse.
 pub(crate) fn mark_plain(git_dir: &Path, config: &Path, plain: bool) -> std::io::Result<()> {
@@ -508,6 +525,8 @@ const PLAIN: &str = "plain";
 const COARSE: std::time::Duration = std::time::Duration::from_secs(2);
 /// What a person may say with `git config` of one clone.
 const SERVED: &str = "agent.served";
+/// The link of [`lead_to`].
+pub(crate) const DOOR: &str = "door";
 /// The mark that [`mark_policy`] sets, under the name the shim looks for.
 const POLICY: &str = "policy";
 
@@ -737,7 +756,10 @@ fn look_at(
             _ => Owner::Changed,
         },
         (Found::Ours, Some(Entry::Symlink { target })) => {
-            Owner::Ours { version: shim::VERSION, chained: false, stale: false, agent: target.clone() }
+            if rustix::fs::access(target, rustix::fs::Access::EXEC_OK).is_err() {
+                hindrances.push(Hindrance::AgentMissing(target.clone()));
+            }
+            Owner::Ours { version: shim::VERSION, chained: false, stale: false, agent: shim::agent_of(target) }
         }
         (Found::Edited, _) => Owner::Changed,
         _ => {
@@ -762,6 +784,7 @@ fn look_at(
         hindrances.extend(elsewhere.map(|dir| Hindrance::HooksPathElsewhere(dir.into())));
     }
     if let Owner::Ours { agent, .. } = &owner
+        && hindrances.iter().all(|hindrance| !matches!(hindrance, Hindrance::AgentMissing(_)))
         && rustix::fs::access(agent, rustix::fs::Access::EXEC_OK).is_err()
     {
         hindrances.push(Hindrance::AgentMissing(agent.clone()));

@@ -5,8 +5,8 @@
 //! the same bytes exactly when nobody edited it.
 //!
 //! Where nothing was there before `post-receive`, no shell is needed: Git ignores how that hook ends, and passes over
-//! a link that leads nowhere. There a link to the agent stands in the hook's place, and the agent knows by the name
-//! it was called by what to do. It saves each push the start of a shell.
+//! a link that leads nowhere. There a link stands in the hook's place, to `agent-hook` where that is installed beside the
+//! agent, else to the agent itself; both know by the name they are called by what to do. It saves each push the start of a shell.
 
 use std::ffi::OsStr;
 use std::io::{ErrorKind, Write};
@@ -22,7 +22,10 @@ use super::dir::Entry;
 use super::manifest::{sha256, sha256_of_link};
 
 /// The version a shim bears; raised whenever `hooks/shim` changes.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
+
+/// What the name of the program that asks the daemon first adds to the agent's.
+pub(crate) const SHORT: &str = "-hook";
 
 /// The hook that may be a link.
 pub(crate) const LINKED: &str = "post-receive";
@@ -47,7 +50,7 @@ pub(super) struct Shim {
 #[derive(Debug, PartialEq)]
 pub(super) enum Stand {
     Shim(Vec<u8>),
-    /// The agent itself, under the name of the hook.
+    /// A program of ours, under the name of the hook.
     Link(PathBuf),
 }
 
@@ -56,7 +59,9 @@ impl Stand {
     pub(super) fn choose(shim: Shim) -> Self {
         let direct = shim.hook == LINKED && shim.before.is_none();
         if direct && std::env::current_exe().is_ok_and(|this| this == shim.agent) {
-            Self::Link(shim.agent)
+            let short = short_way(&shim.agent);
+            let there = rustix::fs::access(&short, Access::EXEC_OK).is_ok();
+            Self::Link(if there { short } else { shim.agent })
         } else {
             Self::Shim(shim.render())
         }
@@ -81,7 +86,22 @@ impl Stand {
 /// Tells whether a link under a hook's name is one of ours, by its look.
 pub(super) fn is_link(hook: &str, target: &Path) -> bool {
     let name = target.file_name().and_then(OsStr::to_str);
-    hook == LINKED && target.is_absolute() && matches!(name, Some("agent" | "git-jira-agent"))
+    hook == LINKED
+        && target.is_absolute()
+        && matches!(name, Some("agent" | "git-jira-agent" | "agent-hook" | "git-jira-agent-hook"))
+}
+
+/// The agent to which a link of ours leads, or beside which it does.
+pub(super) fn agent_of(target: &Path) -> PathBuf {
+    let agent = target.as_os_str().as_bytes().strip_suffix(SHORT.as_bytes());
+    agent.map_or_else(|| target.into(), |agent| OsStr::from_bytes(agent).into())
+}
+
+/// The program beside the agent that asks the daemon first.
+fn short_way(agent: &Path) -> PathBuf {
+    let mut path = agent.as_os_str().to_owned();
+    path.push(SHORT);
+    path.into()
 }
 
 impl Shim {

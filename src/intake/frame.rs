@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | 0-3 | `gjaF` |
 //! | 4-5 | version, now 1 |
-//! | 6-7 | what the body is: 0 an event or a reply, 1 what somebody wants of their login, 2 a question about issues, 3 typed orders |
+//! | 6-7 | what the body is: 0 an event or a reply, 1 what somebody wants of their login, 2 a question about issues, 3 typed orders, 4 what Git told a hook |
 //! | 8-11 | length of the body, at most [`LIMIT`] |
 //! | 12-15 | CRC-32 of the body |
 //!
@@ -26,6 +26,8 @@ pub const LOGIN: u16 = 1;
 pub const ASK: u16 = 2;
 /// The body is orders that somebody typed.
 pub const TYPED: u16 = 3;
+/// The body is what Git told a hook, or what is said to it.
+pub const CALL: u16 = 4;
 
 /// Bytes before the body.
 pub const HEADER: usize = 16;
@@ -49,7 +51,7 @@ pub enum Error {
 /// A header that was read and found in order.
 pub struct Header {
     pub length: usize,
-    /// [`EVENT`], [`LOGIN`], [`ASK`], [`TYPED`], or something that a newer agent knows.
+    /// [`EVENT`], [`LOGIN`], [`ASK`], [`TYPED`], [`CALL`], or something that a newer agent knows.
     pub kind: u16,
     checksum: u32,
 }

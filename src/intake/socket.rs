@@ -9,13 +9,12 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use minicbor::Decode;
+use minicbor::{Decode, Encode};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Reply, frame};
+use super::frame;
 use crate::failpoint::failpoint;
-use crate::issue::Told;
 
 /// Who is at the other end of a connection, as the kernel says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +57,11 @@ pub enum Error {
 }
 
 /// Offers a frame to the daemon and waits for its reply, both within the deadline.
-pub fn deliver(path: &Path, frame: &[u8], deadline: Instant) -> Result<(Reply, Answered), Error> {
+pub fn deliver<T: for<'b> Decode<'b, ()>>(
+    path: &Path,
+    frame: &[u8],
+    deadline: Instant,
+) -> Result<(T, Answered), Error> {
     let mut stream = offer(path, frame, deadline)?;
     failpoint("hook.after_write_before_ack");
     let reply = heard(&mut stream, deadline)?;
@@ -86,16 +89,10 @@ pub async fn receive(stream: &mut tokio::net::UnixStream) -> Result<(u16, Vec<u8
     Ok((header.kind, body))
 }
 
-pub async fn answer(stream: &mut tokio::net::UnixStream, reply: &Reply) -> std::io::Result<()> {
-    let body = minicbor::to_vec(reply).expect("writing to a vector cannot fail");
-    let frame = frame::wrap(&body).map_err(std::io::Error::other)?;
-    stream.write_all(&frame).await
-}
-
-/// Answers a question.
-pub async fn tell(stream: &mut tokio::net::UnixStream, told: &Told) -> std::io::Result<()> {
-    let body = minicbor::to_vec(told).expect("writing to a vector cannot fail");
-    let frame = frame::wrap_as(frame::ASK, &body).map_err(std::io::Error::other)?;
+/// Answers a frame in a frame of its kind.
+pub async fn answer<T: Encode<()>>(stream: &mut tokio::net::UnixStream, kind: u16, answer: &T) -> std::io::Result<()> {
+    let body = minicbor::to_vec(answer).expect("writing to a vector cannot fail");
+    let frame = frame::wrap_as(kind, &body).map_err(std::io::Error::other)?;
     stream.write_all(&frame).await
 }
 

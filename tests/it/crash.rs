@@ -97,6 +97,7 @@ pub const PLACES: &[(&str, &[u32])] = &[
     ("effects.before_probe", &[1]),
     ("effects.before_send", &[1]),
     ("history.before_portion", &[6]),
+    ("hook.after_answer", &[1]),
     ("hook.after_write_before_ack", &[1]),
     ("hook.before_connect", &[1]),
     ("hook.before_spool", &[1]),
@@ -221,9 +222,8 @@ fn f15_a_hook_that_dies_anywhere_fails_no_push_and_loses_nothing() {
     // Without its announcement: what the pusher's Git runs before the refs move may refuse a push by dying.
     std::fs::remove_file(repository.path.join("hooks/pre-receive")).unwrap();
     let mut commits = 1;
-    for (place, running) in
-        [("hook.before_connect", true), ("hook.after_write_before_ack", true), ("hook.before_spool", false)]
-    {
+    let places = ["hook.before_connect", "hook.after_write_before_ack", "hook.after_answer", "hook.before_spool"];
+    for (place, running) in places.map(|place| (place, place != "hook.before_spool")) {
         if !running {
             assert_eq!(daemon.stop(), Some(0));
         }

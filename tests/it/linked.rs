@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use git_jira_agent::intake::{Outcome, frame, socket};
+use git_jira_agent::intake::{Outcome, Reply, frame, socket};
 use git_jira_agent::login::{Request, Wish};
 use serde_json::{Value, json};
 
@@ -207,7 +207,8 @@ fn g4_an_account_is_linked_by_whom_the_kernel_names_and_for_nobody_else() {
         Wish::In { token: "ann-token".to_owned().into(), email: Some("ann@example.org".to_owned()), scoped: false };
     let request = Request { site: "jira".to_owned(), wish, person: Some("Bob".to_owned()) };
     let bytes = frame::wrap_as(frame::LOGIN, &request.encode()).unwrap();
-    let (reply, _) = socket::deliver(&world.socket(), &bytes, Instant::now() + Duration::from_secs(20)).unwrap();
+    let (reply, _) =
+        socket::deliver::<Reply>(&world.socket(), &bytes, Instant::now() + Duration::from_secs(20)).unwrap();
     assert!(
         matches!(&reply.outcome, Outcome::Refused { because } if because.contains("only an administrator")),
         "{reply:?}"

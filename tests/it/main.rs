@@ -42,6 +42,7 @@ mod repositories;
 mod rewritten;
 mod routes;
 mod scan;
+mod short;
 mod signed;
 mod smart;
 mod storm;

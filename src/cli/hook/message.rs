@@ -6,12 +6,13 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Hook, Late, Tell, answer};
+use super::{Hook, Late, Tell};
 use crate::cli::judge::{Bench, Desk, looks_like_a_merge};
 use crate::git::RefName;
 use crate::host;
-use crate::parse::{IssueKey, Mentions};
+use crate::parse::{IssueKey, Mentions, Rules};
 use crate::policy::{Answers, Case, Finding, Level, Lines};
+use crate::receive::answer::{Found, LINES};
 use crate::text::Untrusted;
 
 /// A draft as it was read, and what is to be said of it.
@@ -84,7 +85,7 @@ impl Hook {
             self.refused.set(blocks);
         }
         let wrong = desk.wrong.map(|wrong| format!("jira: {wrong}"));
-        let told = answer::of_message(&read.mentions, &bench.rules, &read.answers);
+        let told = of_message(&read.mentions, &bench.rules, &read.answers);
         Ok(wrong.into_iter().chain(told).collect())
     }
 
@@ -161,6 +162,38 @@ impl Hook {
         }
         None
     }
+}
+
+/// What `commit-msg` says about a message: the keys and orders that were read, refused commands, and look-alikes.
+fn of_message(mentions: &Mentions, rules: &Rules, answers: &Answers) -> Vec<String> {
+    let mut found = Found::default();
+    found.commit(mentions, rules);
+    let mut lines = Vec::new();
+    if let [one] = &mentions.keys[..] {
+        let summary = answers.issue(one.key.as_str()).map(|issue| format!(" “{}”", Untrusted::text(&issue.summary)));
+        lines.push(format!("jira: links {}{}", one.key, summary.unwrap_or_default()));
+    } else if !mentions.keys.is_empty() {
+        let keys: Vec<&str> = mentions.keys.iter().take(10).map(|found| found.key.as_str()).collect();
+        let more = (mentions.keys.len() + mentions.beyond).saturating_sub(keys.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        lines.push(format!("jira: links {}{more}", keys.join(", ")));
+    }
+    let orders = mentions
+        .orders
+        .iter()
+        .map(|order| format!("jira: asks on {}: {}", order.key, crate::cli::parse::meaning(&order.verb)));
+    let rejected = found
+        .rejected
+        .iter()
+        .map(|(text, because)| format!("jira: {} links nothing ({because})", Untrusted::text(text)));
+    let refused: Vec<String> = found.refused.iter().map(|line| format!("jira: {}", line.trim_start())).collect();
+    lines.extend(refused.into_iter().chain(orders).chain(rejected));
+    let more = lines.len().saturating_sub(LINES);
+    if more > 0 {
+        lines.truncate(LINES - 1);
+        lines.push(format!("jira: and {} lines more: `agent check` tells all", more + 1));
+    }
+    lines
 }
 
 /// The file with a key in it; where none is put in by itself, it is put before the subject.

@@ -10,7 +10,6 @@
 //!
 //! Nothing here uses the network, a secret, SQLite or an async runtime.
 
-mod answer;
 mod clone;
 mod gerrit;
 mod message;
@@ -22,7 +21,7 @@ pub(super) use message::{draft_with, replace, said_of_draft};
 use std::cell::{Cell, RefCell};
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -33,21 +32,15 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
-use crate::config::{Config, Environment, Link, Places};
-use crate::event::{Event, EventId, Kind, Origin, PushOption, Seen};
+use crate::config::{Config, Environment, Places};
+use crate::event::{Event, EventId, Kind, Origin};
 use crate::git::{self, Budget, Known, Repository, Told, Update};
 use crate::host::Account;
 use crate::intake::socket::{self, Answered};
-use crate::intake::{self, HandedOver, Outcome, Reply};
-use crate::parse::Rules;
-use crate::send::Executor;
-use crate::smart::Policy;
-use crate::sync::Orders;
+use crate::intake::{self, HandedOver, Reply};
+use crate::receive::answer::{Handed, LINES};
 use crate::text::Untrusted;
-use crate::{clock, host, team};
-
-use super::judge;
-use answer::Answer;
+use crate::{clock, host, receive, team};
 
 /// What Git runs; not for people.
 #[derive(clap::Parser)]
@@ -60,6 +53,12 @@ pub struct Arguments {
     /// The hook that was there before, run afterwards with the same input
     #[arg(long, value_name = "FILE")]
     then: Option<PathBuf>,
+    /// The id of what was tried to be handed over already
+    #[arg(long, value_name = "ID")]
+    event: Option<EventId>,
+    /// How much of its time the hook has spent, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    spent: u64,
     /// What Git passes to the hook
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
@@ -71,12 +70,6 @@ const GERRIT: &str = "ref-updated";
 const LONGEST: Duration = Duration::from_secs(2);
 /// The most that is read from Git: a million refs.
 const INPUT: u64 = 256 << 20;
-/// The longest message that travels; the daemon reads longer ones itself.
-const MESSAGE: usize = 64 << 10;
-/// The most files of a commit that Jira takes.
-const FILES: usize = 10;
-/// The most branches whose last commit is looked up although it is not new.
-const TIPS: usize = 50;
 
 impl Arguments {
     /// Understands `agent hook …`, and a call by the name of a hook that is a link to the agent.
@@ -87,6 +80,8 @@ impl Arguments {
                 config: None,
                 name: host::LINKED.to_owned(),
                 then: None,
+                event: None,
+                spent: 0,
                 arguments: words.collect(),
             });
         }
@@ -96,7 +91,8 @@ impl Arguments {
 }
 
 pub fn run(arguments: Arguments, environment: Environment) -> ExitCode {
-    let started = Instant::now();
+    let spent = Duration::from_millis(arguments.spent).min(LONGEST);
+    let started = Instant::now().checked_sub(spent).unwrap_or_else(Instant::now);
     let mut stdin = Vec::new();
     if reads_stdin(&arguments.name) {
         let _ = std::io::stdin().lock().take(INPUT).read_to_end(&mut stdin);
@@ -360,7 +356,10 @@ impl Hook {
             "post-receive" if self.environment.quarantine.is_some() => {
                 anyhow::bail!("post-receive was called before the push is accepted; install it as post-receive")
             }
-            "post-receive" => self.push(&self.concerning(stdin)?),
+            "post-receive" => {
+                self.mark_policy();
+                self.push(&self.concerning(stdin)?)
+            }
             GERRIT => {
                 let concerns = |update: &Update| git::concerns_us(&update.name) && !self.repository.hides(&update.name);
                 let ours: Vec<Update> = std::iter::once(gerrit::update(arguments)?).filter(concerns).collect();
@@ -387,9 +386,7 @@ impl Hook {
 
     /// What Git says of refs that are our business.
     fn concerning(&self, stdin: &[u8]) -> Result<Vec<Update>, git::Error> {
-        let mut updates = git::updates(stdin)?;
-        updates.retain(|update| git::concerns_us(&update.name) && !self.repository.hides(&update.name));
-        Ok(updates)
+        receive::concerning(&self.repository, stdin)
     }
 
     /// What the host says, where it is text.
@@ -421,7 +418,7 @@ impl Hook {
         let budget = Budget { commits: self.config.hook.commits, until: Some(self.until()) };
         let lines = self.hand_over(updates, &known, budget, || drop(told.append(updates)));
         let mended = self.mend_head(updates);
-        lines.map(|lines| lines.into_iter().chain(mended).take(answer::LINES).collect())
+        lines.map(|lines| lines.into_iter().chain(mended).take(LINES).collect())
     }
 
     /// Lets a HEAD that leads nowhere name a branch that was just made, so that the next clone is not empty.
@@ -441,28 +438,26 @@ impl Hook {
     ) -> anyhow::Result<Vec<String>> {
         let link = self.config.link_of(&self.git_dir);
         let rules = self.config.rules(link)?;
-        let event = self.read(updates, known, budget, &rules)?;
+        let mut event = self.event(Kind::Push, updates.to_vec())?;
+        receive::read(&self.repository, &mut event, known, budget, &rules);
         // The other half is for the spool.
         let deadline = self.started + Duration::from_millis(self.config.hook.deadline_ms / 2);
         let handed = intake::hand_over(&event, &self.places.socket, &self.places.spool, deadline);
         let starting = matches!(&handed, Ok(HandedOver::ToSpool { because: socket::Error::Absent }))
             && start::daemon(&self.config, &self.places);
-        if taken(&handed) {
+        let fate = Handed::of(&handed, starting);
+        if fate.is_taken() {
             then();
         } else if handed.is_err() {
             self.mark_dirty();
         }
-        let name = link.map(|link| link.account.repository_name(&self.git_dir)).unwrap_or_default();
-        let mut orders = self.orders(&event, link)?;
-        if let (Some(orders), Ok(HandedOver::ToDaemon(reply, _))) = (&mut orders, &handed) {
-            // Only the daemon knows who has linked an account.
-            orders.lacks.clone_from(&reply.lacks);
+        if matches!(&handed, Ok(HandedOver::ToDaemon(..))) && self.name == host::LINKED {
+            host::lead_to(&self.git_dir, &self.places.socket);
         }
-        let orders = orders.as_ref().map(|orders| (orders, name.as_str()));
-        let site = link.and_then(|link| link.site);
-        let ignores_merges = link.is_some_and(|link| link.account.ignore_merges);
-        let lines =
-            Answer { event: &event, rules: &rules, ignores_merges, site, orders, handed: &handed, starting }.lines();
+        let uid = rustix::process::geteuid().as_raw();
+        let people = || self.config.people().map(Arc::new).map_err(anyhow::Error::msg);
+        let orders = receive::orders(&event, link, uid, people)?;
+        let lines = receive::answer(&self.config, &event, &rules, orders, fate);
         if let Ok(HandedOver::ToDaemon(Reply { notes, .. }, answered)) = handed
             && !notes.is_empty()
         {
@@ -471,64 +466,21 @@ impl Hook {
         Ok(lines)
     }
 
-    /// By whose leave the orders of an event are carried out, by the agent or by Jira.
-    fn orders(&self, event: &Event, link: Option<Link<'_>>) -> anyhow::Result<Option<Orders>> {
-        let linked = link.and_then(|link| Some((link.account, link.site?)));
-        let Some((account, site)) = linked.filter(|(_, site)| site.executor() != Executor::Off) else {
-            return Ok(None);
-        };
-        // Who is who is read from files and asked of the system: not where nothing can be ordered.
-        let orders = event.commits.iter().any(|seen| seen.commit.message.contains(&b'#'));
-        if !orders || account.smart.policy == Policy::Off || !account.smart_commits(&self.git_dir) {
-            return Ok(None);
-        }
-        let people = Arc::new(self.config.people().map_err(anyhow::Error::msg)?);
-        let uid = rustix::process::geteuid().as_raw();
-        let orders = Orders::new(event, uid, &site.name, &account.smart, people, event.at);
-        Ok(orders.map(|orders| Orders { by_jira: site.executor() == Executor::Jira, ..orders }))
-    }
-
-    fn read(&self, updates: &[Update], known: &Known, budget: Budget, rules: &Rules) -> anyhow::Result<Event> {
-        let news: Vec<_> = updates.iter().filter_map(|update| update.new).collect();
-        let mut event = self.event(Kind::Push, updates.to_vec())?;
-        // What cannot be read here is left to the daemon, which says so if it cannot either.
-        let walk = self.repository.walk(&news, known, budget).unwrap_or_default();
-        event.rest = !walk.complete;
-        event.commits = walk.commits.into_iter().map(|commit| self.seen(commit, rules)).collect();
-        let branches = updates.iter().filter(|update| update.name.is_branch()).filter_map(|update| update.new);
-        let unseen = branches.filter(|id| !event.commits.iter().any(|seen| seen.commit.id == *id));
-        event.tips = unseen.take(TIPS).filter_map(|id| self.repository.commit(id).ok()).collect();
-        event.tips.iter_mut().for_each(|commit| commit.message.truncate(MESSAGE));
-        fit(&mut event);
-        Ok(event)
-    }
-
     fn until(&self) -> Instant {
         self.started + Duration::from_millis(self.config.hook.read_ms)
     }
 
-    /// A commit with its files where it names an issue and there is time.
-    fn seen(&self, mut commit: git::Commit, rules: &Rules) -> Seen {
-        let named = Instant::now() < self.until() && !rules.message(&commit.message).keys.is_empty();
-        let files = if named { self.repository.files(&commit, FILES).ok() } else { None };
-        let cut = commit.message.len() > MESSAGE;
-        commit.message.truncate(MESSAGE);
-        Seen { commit, files, cut }
-    }
-
     fn event(&self, kind: Kind, updates: Vec<Update>) -> anyhow::Result<Event> {
-        let environment = &self.environment;
-        let option = |option: &OsString| PushOption(option.clone().into_vec());
         Ok(Event {
-            id: EventId::fresh(),
+            id: self.call.arguments.event.unwrap_or_else(EventId::fresh),
             kind,
             at: clock::now(),
             repository: self.origin()?,
             updates,
             commits: Vec::new(),
             rest: false,
-            claims: judge::claims(environment),
-            push_options: environment.push_options.iter().map(option).collect(),
+            claims: receive::claims(&self.environment),
+            push_options: receive::push_options(&self.environment),
             tips: Vec::new(),
             overridden: Vec::new(),
         })
@@ -560,26 +512,6 @@ fn git_dir(environment: &Environment) -> anyhow::Result<PathBuf> {
         Ok(path) if path.join(".git/HEAD").exists() => Ok(path.join(".git")),
         Ok(path) => Ok(host::find_git_dir(&path)?),
         Err(error) => anyhow::bail!("{}: {error}", named.display()),
-    }
-}
-
-/// Whether an event is on disk, here or at the daemon.
-fn taken(handed: &Result<HandedOver, intake::Error>) -> bool {
-    match handed {
-        Ok(HandedOver::ToSpool { .. }) => true,
-        Ok(HandedOver::ToDaemon(reply, _)) => reply.outcome == Outcome::Stored,
-        Err(_) => false,
-    }
-}
-
-/// Leaves commits out, oldest first, until the event fits into a frame; the daemon walks the rest.
-fn fit(event: &mut Event) {
-    let mut bytes = event.encode().len();
-    while bytes > intake::frame::LIMIT && !(event.commits.is_empty() && event.tips.is_empty()) {
-        event.tips.clear();
-        event.commits.truncate(event.commits.len() / 2);
-        event.rest = true;
-        bytes = event.encode().len();
     }
 }
 

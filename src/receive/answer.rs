@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::Event;
 use crate::git::{Commit, Update};
-use crate::intake::{self, HandedOver, Outcome, Reply};
+use crate::intake::{self, HandedOver, Outcome, Reply, socket};
 use crate::parse::{IssueKey, Mentions, Order, Refusal, Rules};
-use crate::policy::Answers;
 use crate::queue::Ruling;
 use crate::sync::Orders;
 use crate::text::Untrusted;
@@ -21,9 +20,37 @@ pub struct Answer<'a> {
     pub site: Option<&'a send::Settings>,
     /// By whose leave orders are carried out, where they are; and what the repository is called.
     pub orders: Option<(&'a Orders, &'a str)>,
-    pub handed: &'a Result<HandedOver, intake::Error>,
-    /// Whether the daemon was off, and is being started.
-    pub starting: bool,
+    pub handed: Handed<'a>,
+}
+
+/// Where an event is now.
+#[derive(Clone, Copy)]
+pub enum Handed<'a> {
+    /// The daemon was asked, and answered.
+    Daemon(&'a Reply),
+    /// On disk, for a daemon that could not be asked, or that is being started.
+    Spool { because: &'a socket::Error, starting: bool },
+    /// Nowhere.
+    Lost,
+}
+
+impl<'a> Handed<'a> {
+    pub fn of(handed: &'a Result<HandedOver, intake::Error>, starting: bool) -> Handed<'a> {
+        match handed {
+            Ok(HandedOver::ToDaemon(reply, _)) => Handed::Daemon(reply),
+            Ok(HandedOver::ToSpool { because }) => Handed::Spool { because, starting },
+            Err(_) => Handed::Lost,
+        }
+    }
+
+    /// Whether an event is on disk, here or at the daemon.
+    pub fn is_taken(self) -> bool {
+        match self {
+            Handed::Daemon(reply) => reply.outcome == Outcome::Stored,
+            Handed::Spool { .. } => true,
+            Handed::Lost => false,
+        }
+    }
 }
 
 /// The most lines a push is answered with.
@@ -47,7 +74,7 @@ impl Answer<'_> {
 
     /// What the daemon says of earlier orders of whoever pushed.
     fn news(&self) -> Vec<String> {
-        let Ok(HandedOver::ToDaemon(Reply { notes, .. }, _)) = self.handed else { return Vec::new() };
+        let Handed::Daemon(Reply { notes, .. }) = self.handed else { return Vec::new() };
         notes.iter().take(NEWS).map(|note| format!("  earlier: {}", Untrusted::text(note))).collect()
     }
 
@@ -90,7 +117,7 @@ impl Answer<'_> {
         };
         let fate = match self.handed {
             _ if found.keys.is_empty() && !self.event.rest => String::new(),
-            Ok(HandedOver::ToDaemon(reply, _)) => match &reply.outcome {
+            Handed::Daemon(reply) => match &reply.outcome {
                 Outcome::Stored if self.site.is_some_and(send::Settings::is_account_only) => {
                     " read; Jira is not shown them, because an account alone links it".to_owned()
                 }
@@ -99,11 +126,13 @@ impl Answer<'_> {
                     format!(" not linked: {}", Untrusted::text(because))
                 }
             },
-            Ok(HandedOver::ToSpool { .. }) if self.starting => {
+            Handed::Spool { starting: true, .. } => {
                 " kept for Jira; the daemon was off and is being started".to_owned()
             }
-            Ok(HandedOver::ToSpool { because }) => format!(" kept for Jira until the daemon is back ({because})"),
-            Err(_) => " found; nothing could store them now, they are linked at the next comparison of refs".to_owned(),
+            Handed::Spool { because, .. } => format!(" kept for Jira until the daemon is back ({because})"),
+            Handed::Lost => {
+                " found; nothing could store them now, they are linked at the next comparison of refs".to_owned()
+            }
         };
         format!("jira: {rest}{what}{fate}")
     }
@@ -136,7 +165,7 @@ impl Answer<'_> {
     /// What becomes of each order of a commit, where orders are carried out.
     fn ruled(&self, mentions: &Mentions, commit: &Commit) -> Vec<String> {
         let Some((orders, repository)) = self.orders else { return Vec::new() };
-        let taken = super::taken(self.handed);
+        let taken = self.handed.is_taken();
         let line = |(order, ruling): (&Order, Ruling)| {
             let fate = match ruling {
                 Ruling::Refused { because, .. } => format!("is not carried out: {}", Untrusted::text(&because)),
@@ -153,52 +182,23 @@ impl Answer<'_> {
     }
 }
 
-/// What `commit-msg` says about a message: the keys and orders that were read, refused commands, and look-alikes.
-pub fn of_message(mentions: &Mentions, rules: &Rules, answers: &Answers) -> Vec<String> {
-    let mut found = Found::default();
-    found.commit(mentions, rules);
-    let mut lines = Vec::new();
-    if let [one] = &mentions.keys[..] {
-        let summary = answers.issue(one.key.as_str()).map(|issue| format!(" “{}”", Untrusted::text(&issue.summary)));
-        lines.push(format!("jira: links {}{}", one.key, summary.unwrap_or_default()));
-    } else if !mentions.keys.is_empty() {
-        let keys: Vec<&str> = mentions.keys.iter().take(10).map(|found| found.key.as_str()).collect();
-        let more = (mentions.keys.len() + mentions.beyond).saturating_sub(keys.len());
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        lines.push(format!("jira: links {}{more}", keys.join(", ")));
-    }
-    let orders = mentions
-        .orders
-        .iter()
-        .map(|order| format!("jira: asks on {}: {}", order.key, crate::cli::parse::meaning(&order.verb)));
-    let rejected = found
-        .rejected
-        .iter()
-        .map(|(text, because)| format!("jira: {} links nothing ({because})", Untrusted::text(text)));
-    let refused: Vec<String> = found.refused.iter().map(|line| format!("jira: {}", line.trim_start())).collect();
-    lines.extend(refused.into_iter().chain(orders).chain(rejected));
-    let more = lines.len().saturating_sub(LINES);
-    if more > 0 {
-        lines.truncate(LINES - 1);
-        lines.push(format!("jira: and {} lines more: `agent check` tells all", more + 1));
-    }
-    lines
-}
-
+/// What messages and branches hold.
 #[derive(Default)]
-struct Found {
+pub struct Found {
     commits: usize,
     branches: usize,
     orders: usize,
     ruled: Vec<String>,
     beyond: usize,
     keys: BTreeSet<IssueKey>,
-    rejected: BTreeMap<String, String>,
-    refused: Vec<String>,
+    /// Look-alikes, and why they link nothing.
+    pub rejected: BTreeMap<String, String>,
+    /// A line for each command that is not carried out.
+    pub refused: Vec<String>,
 }
 
 impl Found {
-    fn commit(&mut self, mentions: &Mentions, rules: &Rules) {
+    pub fn commit(&mut self, mentions: &Mentions, rules: &Rules) {
         self.commits += usize::from(!mentions.keys.is_empty());
         self.orders += mentions.orders.len();
         for refused in &mentions.refused {

@@ -1,0 +1,200 @@
+//! Pushes on their short way: what Git told a hook is read, stored and answered here.
+//!
+//! Only what is as it usually is. Whatever the hook would have to write, mend or explain is left to its long way, and nothing of
+//! it is stored here: an id for the repository, its first baseline, a mark that is off, a refusal.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::UnixStream;
+
+use crate::config::{Environment, Places, SYSTEM};
+use crate::event::{Event, Kind, Origin};
+use crate::git::{Budget, Repository, Told, Update};
+use crate::host;
+use crate::host::Account;
+use crate::intake::Outcome;
+use crate::intake::frame;
+use crate::intake::socket::{self, Peer};
+use crate::receive::answer::{Handed, LINES};
+use crate::receive::call::{Call, Called, Hook};
+use crate::{clock, receive};
+
+use super::intake::{self, SLOWEST};
+use super::{Applied, Shared};
+
+/// The longest that reading may take, so that the hook hears of it in its time.
+const READ: Duration = Duration::from_millis(60);
+/// The longest that a call waits until it is read; then its commits are left to be walked later.
+const QUEUE: Duration = Duration::from_millis(40);
+/// A configuration with a shorter deadline has its hooks go the long way, which knows it.
+const DEADLINE_MS: u64 = 250;
+
+/// What was read of a call.
+struct Looked {
+    event: Event,
+    /// What the hook is to append to the file of what was told.
+    told: Vec<u8>,
+}
+
+/// Takes a call, and says what comes of it.
+pub async fn converse(shared: &Arc<Shared>, body: &[u8], peer: Peer, stream: &mut UnixStream) {
+    let Ok(call) = minicbor::decode::<Call>(body) else { return say(stream, Called::Long).await };
+    let applied = shared.applied();
+    let may = intake::may_speak(&applied.config, call.git_dir(), peer.uid);
+    if may.is_err() || shared.not_ready().is_some() {
+        return say(stream, Called::Long).await;
+    }
+    match call.hook {
+        Hook::PreReceive => {
+            if let Some(intent) = looked(shared, &applied, call, peer).await {
+                intake::note(shared, intent.event, peer.uid);
+            }
+        }
+        Hook::PostReceive => push(shared, &applied, call, peer, stream).await,
+    }
+}
+
+/// Says that there is no room now.
+pub async fn put_off(stream: &mut UnixStream) {
+    say(stream, Called::Busy).await;
+}
+
+async fn say(stream: &mut UnixStream, called: Called) {
+    let _ = tokio::time::timeout(SLOWEST, socket::answer(stream, frame::CALL, &called)).await;
+}
+
+async fn push(shared: &Arc<Shared>, applied: &Arc<Applied>, call: Call, peer: Peer, stream: &mut UnixStream) {
+    let Some(Looked { event, told }) = looked(shared, applied, call, peer).await else {
+        return say(stream, Called::Long).await;
+    };
+    if event.updates.is_empty() {
+        return say(stream, Called::Done { lines: Vec::new(), news: false, told }).await;
+    }
+    let (reply, telling) = intake::store(shared, applied, event.clone(), peer).await;
+    if reply.outcome != Outcome::Stored {
+        return say(stream, Called::Long).await;
+    }
+    let lines = match applied.config.hook.answer {
+        true => lines(applied, &event, peer, &reply),
+        false => Vec::new(),
+    };
+    crate::failpoint::failpoint("daemon.before_reply");
+    let done = Called::Done { lines, news: telling.is_some(), told };
+    let answered = tokio::time::timeout(SLOWEST, socket::answer(stream, frame::CALL, &done)).await;
+    if let (Some(telling), Ok(Ok(()))) = (telling, answered) {
+        telling.end(stream).await;
+    }
+}
+
+/// What the push is answered with: what the long way would say.
+fn lines(applied: &Applied, event: &Event, peer: Peer, reply: &crate::intake::Reply) -> Vec<String> {
+    let config = &applied.config;
+    let link = config.link_of(event.repository.git_dir());
+    let say = || -> anyhow::Result<Vec<String>> {
+        let rules = config.rules(link)?;
+        let orders = receive::orders(event, link, peer.uid, || Ok(Arc::clone(&applied.people)))?;
+        Ok(receive::answer(config, event, &rules, orders, Handed::Daemon(reply)))
+    };
+    let mut lines = say().unwrap_or_else(|error| vec![format!("jira: {error:#}")]);
+    lines.truncate(LINES);
+    lines
+}
+
+/// Reads a call beside the others, in its turn; `None` where the hook has to do it.
+async fn looked(shared: &Arc<Shared>, applied: &Arc<Applied>, call: Call, peer: Peer) -> Option<Looked> {
+    // Many at once would all be late; one that waited too long leaves its commits to the walk of the rest.
+    let turn = tokio::time::timeout(QUEUE, Arc::clone(&shared.reading).acquire_owned()).await;
+    let read_until = turn.is_ok().then(|| Instant::now() + READ);
+    let config = configuration_of(shared, &call, peer);
+    let (applied, places) = (Arc::clone(applied), shared.places.clone());
+    let look = move || {
+        let _turn = turn;
+        look(&applied, &places, config, call, read_until)
+    };
+    tokio::task::spawn_blocking(look).await.ok()?
+}
+
+/// The configuration that the hook would go by, as far as its repository does not say: that of its environment, or of its
+/// user, where that can be known here.
+fn configuration_of(shared: &Shared, call: &Call, peer: Peer) -> Option<PathBuf> {
+    let own = || {
+        let unnamed = Environment { config: None, ..shared.environment.clone() };
+        (peer.uid == rustix::process::geteuid().as_raw()).then(|| Places::config_path(None, &unnamed))
+    };
+    let system = PathBuf::from(SYSTEM);
+    call.config().or_else(|| if system.exists() { Some(system) } else { own() })
+}
+
+fn look(
+    applied: &Applied,
+    places: &Places,
+    config: Option<PathBuf>,
+    call: Call,
+    read_until: Option<Instant>,
+) -> Option<Looked> {
+    let repository = Repository::open(call.git_dir()).ok()?;
+    let git_dir = repository.common_dir().to_owned();
+    let is_usual = git_dir == call.git_dir()
+        && host::config_of(&repository).or(config)? == places.config
+        && applied.config.hook.deadline_ms >= DEADLINE_MS
+        && host::copied_from(&repository).is_none()
+        && host::is_policy_marked(&git_dir) != applied.config.policies(&git_dir).is_empty()
+        && is_named(&git_dir, &call);
+    if !is_usual {
+        return None;
+    }
+    let origin = Origin { id: repository.id()?.to_owned(), git_dir: call.git_dir.clone() };
+    let kind = if call.hook == Hook::PreReceive { Kind::Intent } else { Kind::Push };
+    let mut event = Event {
+        id: call.id,
+        kind,
+        at: clock::now(),
+        repository: origin,
+        updates: Vec::new(),
+        commits: Vec::new(),
+        rest: false,
+        claims: call.claims,
+        push_options: call.push_options,
+        tips: Vec::new(),
+        overridden: Vec::new(),
+    };
+    if applied.config.keeps_out(&git_dir).is_some() || host::is_companion(&git_dir) {
+        return (kind == Kind::Push).then_some(Looked { event, told: Vec::new() });
+    }
+    let repository = repository.hiding(applied.config.account_of(&git_dir).and_then(Account::hidden));
+    event.updates = receive::concerning(&repository, &call.stdin).ok()?;
+    if kind == Kind::Intent {
+        return (!event.updates.is_empty()).then_some(Looked { event, told: Vec::new() });
+    }
+    let born = |update: &Update| update.name.is_branch() && update.old.is_none() && update.new.is_some();
+    if event.updates.iter().any(born) && repository.leads_nowhere() {
+        return None;
+    }
+    let (known, told) = Told::of(&repository).appending(&event.updates)?;
+    let hook = &applied.config.hook;
+    match read_until {
+        Some(longest) => {
+            let until = longest.min(Instant::now() + Duration::from_millis(hook.read_ms));
+            let rules = applied.config.rules(applied.config.link_of(&git_dir)).ok()?;
+            let budget = Budget { commits: hook.commits, until: Some(until) };
+            receive::read(&repository, &mut event, &known, budget, &rules);
+        }
+        None => event.rest = true,
+    }
+    // Where the hook may take longer than usual, it reads more than there is time for here.
+    let late = read_until.is_none_or(|until| Instant::now() >= until);
+    if event.rest && late && applied.config.hook.deadline_ms > DEADLINE_MS {
+        return None;
+    }
+    Some(Looked { event, told })
+}
+
+/// Whether the name that the host gives a repository is the one that is kept.
+fn is_named(git_dir: &std::path::Path, call: &Call) -> bool {
+    let said = call.claims.iter().find(|claim| claim.name == "GL_PROJECT_PATH");
+    let said = said.and_then(|claim| std::str::from_utf8(&claim.value).ok());
+    said.and_then(|name| host::name_said(git_dir, name))
+        .is_none_or(|name| host::name_at_host(git_dir).as_deref() == Some(name))
+}

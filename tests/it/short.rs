@@ -1,0 +1,114 @@
+//! The short way of a push: the daemon reads and answers it, and no hook needs the whole program.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::harness::{Repository, World, success};
+use crate::hook::calm_world;
+
+/// The programs in a folder of their own, from which the hooks of a repository were installed.
+struct Installed<'w> {
+    repository: Repository<'w>,
+    agent: PathBuf,
+}
+
+fn installed<'w>(world: &'w World, name: &str) -> Installed<'w> {
+    let folder = world.folder.join("programs");
+    fs::create_dir_all(&folder).unwrap();
+    for (from, to) in [(env!("CARGO_BIN_EXE_agent"), "agent"), (env!("CARGO_BIN_EXE_agent-hook"), "agent-hook")] {
+        if !folder.join(to).exists() {
+            fs::hard_link(from, folder.join(to)).or_else(|_| fs::copy(from, folder.join(to)).map(drop)).unwrap();
+        }
+    }
+    let agent = folder.join("agent");
+    let repository = world.plain_repository(name, &[]);
+    success(world.command(&agent).arg("install").arg(&repository.path));
+    Installed { repository, agent }
+}
+
+#[test]
+fn e3_a_push_is_read_and_answered_by_the_daemon_without_the_whole_program() {
+    let world = calm_world();
+    let _daemon = world.daemon();
+    let Installed { repository, agent } = installed(&world, "app");
+    let hook = fs::read_link(repository.path.join("hooks/post-receive")).unwrap();
+    assert_eq!(hook, agent.with_file_name("agent-hook"));
+    let clone = world.clone_of(&repository, "app");
+    let first = clone.commit("ABC-1 begin");
+    clone.push(&["origin", "HEAD:main"]);
+    let door = fs::read_link(repository.path.join("agent/door")).unwrap();
+    assert_eq!(door, world.socket(), "the first push went the long way, and left a door behind");
+
+    fs::rename(&agent, agent.with_file_name("away")).unwrap();
+    let second = clone.commit("ABC-2 go on, and see ABC-3");
+    let said = clone.push(&["origin", "HEAD:main"]);
+    for line in ["jira: 1 commit queued for Jira", "/browse/ABC-2", "/browse/ABC-3"] {
+        assert!(said.contains(line), "{said}");
+    }
+    let told = fs::read(repository.path.join("agent/told")).unwrap();
+    let id: Vec<u8> = (0..20).map(|n| u8::from_str_radix(&second[2 * n..2 * n + 2], 16).unwrap()).collect();
+    assert!(told.ends_with(&id), "what was told is noted by the hook");
+    let said = clone.push(&["origin", "HEAD:refs/heads/ABC-4-branch"]);
+    assert!(said.contains("jira: 1 branch queued for Jira") && !said.contains("ABC-2"), "{said}");
+    world.wait_for_owed("commit", &[&first, &second]);
+    world.wait_for_jira(2, 1);
+}
+
+#[test]
+fn e3_a_push_that_finds_no_daemon_goes_the_long_way_and_one_without_any_program_goes_on() {
+    let world = calm_world();
+    let mut daemon = world.daemon();
+    let Installed { repository, agent } = installed(&world, "app");
+    let clone = world.clone_of(&repository, "app");
+    let mut ids = vec![clone.commit("ABC-1 begin")];
+    clone.push(&["origin", "HEAD:main"]);
+    world.wait_until_idle();
+    daemon.stop();
+
+    ids.push(clone.commit("ABC-2 nobody there"));
+    let said = clone.push(&["origin", "HEAD:main"]);
+    assert!(said.contains("jira: 1 commit kept for Jira until the daemon is back"), "{said}");
+    let away = agent.with_file_name("away");
+    fs::rename(&agent, &away).unwrap();
+    ids.push(clone.commit("ABC-3 nothing there"));
+    let said = clone.push(&["origin", "HEAD:main"]);
+    assert!(!said.contains("jira:"), "{said}");
+    fs::remove_file(agent.with_file_name("agent-hook")).unwrap();
+    ids.push(clone.commit("ABC-4 not even the hook"));
+    clone.push(&["origin", "HEAD:main"]);
+
+    let _daemon = world.daemon();
+    world.wait_for_owed("commit", &ids.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn e3_a_hook_of_another_configuration_is_not_answered_by_this_daemon() {
+    let world = calm_world();
+    let _daemon = world.daemon();
+    let Installed { repository, .. } = installed(&world, "app");
+    let clone = world.clone_of(&repository, "app");
+    clone.commit("ABC-1 begin");
+    clone.push(&["origin", "HEAD:main"]);
+    let other = world.folder.join("other.toml");
+    let text = fs::read_to_string(world.config()).unwrap().replace("agent.sock", "other.sock");
+    fs::write(&other, text.replace("\"spool\"", "\"other-spool\"")).unwrap();
+    clone.commit("ABC-2 for another");
+    let mut push = clone.command(&["push", "--quiet", "origin", "HEAD:main"]);
+    let output = push.env("GIT_JIRA_AGENT_CONFIG", &other).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("1 commit found; nothing could store them now"), "{said}");
+    assert_eq!(world.owed("commit").len(), 1);
+}
+
+#[test]
+fn t21_a_head_that_leads_nowhere_is_mended_on_the_short_way_too() {
+    let world = calm_world();
+    let _daemon = world.daemon();
+    let Installed { repository, .. } = installed(&world, "app");
+    let clone = world.clone_of(&repository, "app");
+    clone.commit("ABC-1 begin");
+    clone.push(&["origin", "HEAD:refs/heads/ABC-1-topic"]);
+    assert!(repository.path.join("agent/door").is_symlink());
+    let said = clone.push(&["origin", "HEAD:master"]);
+    assert!(said.contains("clones begin on master from now on"), "{said}");
+}
