@@ -1,4 +1,4 @@
-//! What went wrong with somebody's orders, told by mail.
+//! What went wrong, told by mail: to people what became of their orders, to operators what needs a person.
 //!
 //! A message is a page of plain text in UTF-8, handed to `sendmail` on its standard input, with the address in the
 //! header and nowhere else. Whatever comes from messages, refs, names or Jira is made safe to show first, so it holds
@@ -20,7 +20,7 @@ use crate::queue::EffectRow;
 use crate::text::Untrusted;
 
 /// Section `mail` of the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The program that takes messages, with its arguments, such as `/usr/sbin/sendmail`; `-i -t` is added, and no shell
@@ -28,6 +28,10 @@ pub struct Settings {
     pub sendmail: Option<String>,
     /// The sender's address, without a name.
     pub from: Option<String>,
+    /// The addresses of those who look after the daemon, told when something lasts that needs a person, and when it is over.
+    pub operators: Vec<String>,
+    /// How many minutes something may be owed to Jira before that needs a person. Default 60.
+    pub queue_minutes: u64,
 }
 
 /// Where messages leave.
@@ -61,9 +65,26 @@ const MOST: usize = 50;
 /// The longest address, as the standard has it.
 const ADDRESS: usize = 254;
 
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { sendmail: None, from: None, operators: Vec::new(), queue_minutes: 60 }
+    }
+}
+
 impl Settings {
+    /// How long something may be owed to Jira before that needs a person, in milliseconds.
+    pub fn patience_ms(&self) -> u64 {
+        self.queue_minutes.saturating_mul(60_000)
+    }
+
     /// Where messages leave, if anywhere.
     pub fn post(&self) -> Result<Option<Post>, String> {
+        if let Some(wrong) = self.operators.iter().find(|address| !is_plain(address)) {
+            return Err(format!("`operators`: no plain address: {}", Untrusted::text(wrong)));
+        }
+        if self.sendmail.is_none() && !self.operators.is_empty() {
+            return Err("`operators` are mailed by the program that `sendmail` names".to_owned());
+        }
         let Some(sendmail) = &self.sendmail else { return Ok(None) };
         let mut words = sendmail.split_whitespace().map(str::to_owned);
         let Some(program) = words.next().filter(|program| program.starts_with('/')) else {
@@ -83,11 +104,36 @@ impl Post {
     /// Writes to a person about orders that were not carried out; `None` where they have no address.
     pub fn letter(&self, person: &Person, rows: &[&EffectRow], now: i64) -> Option<Letter> {
         let address = person.emails.first().filter(|address| is_plain(address))?;
+        let to = format!("{} <{address}>", encoded(&person.name));
+        Some(self.page(to, &subject(rows), &body(person, rows), now))
+    }
+
+    /// Writes to an operator about what needs a person now, with its cure, and what is over.
+    pub fn notice(&self, operator: &str, host: &str, begun: &[String], over: &[String], now: i64) -> Letter {
+        let subject = match begun {
+            [] => format!("git-jira-agent on {host}: over: {}", over.join(", ")),
+            _ => format!("git-jira-agent on {host} needs somebody"),
+        };
+        let mut text = String::new();
+        for (heading, lines) in [("This needs somebody:", begun), ("This is over:", over)] {
+            if !lines.is_empty() {
+                let _ = writeln!(text, "{heading}\n");
+                for line in lines {
+                    let _ = writeln!(text, "  {line}");
+                }
+                text.push('\n');
+            }
+        }
+        text.push_str("Nothing that was acknowledged is lost meanwhile. `agent status` shows how it is now.\n");
+        self.page(format!("<{operator}>"), &subject, &text, now)
+    }
+
+    fn page(&self, to: String, subject: &str, body: &str, now: i64) -> Letter {
         let domain = self.from.rsplit('@').next().unwrap_or_default();
         let headers = [
             ("From", format!("git-jira-agent <{}>", self.from)),
-            ("To", format!("{} <{address}>", encoded(&person.name))),
-            ("Subject", encoded(&subject(rows))),
+            ("To", to),
+            ("Subject", encoded(subject)),
             ("Date", date(now)),
             ("Message-ID", format!("<{}@{domain}>", Uuid::now_v7().simple())),
             ("Auto-Submitted", "auto-generated".to_owned()),
@@ -100,8 +146,8 @@ impl Post {
             let _ = writeln!(text, "{name}: {value}");
         }
         text.push('\n');
-        text.push_str(&quoted(&body(person, rows)));
-        Some(Letter { text })
+        text.push_str(&quoted(body));
+        Letter { text }
     }
 
     /// Hands a message over; blocks for as long as the program takes, and ends one that takes longer than it may.
@@ -238,6 +284,7 @@ mod tests {
         let settings = Settings {
             sendmail: Some("/usr/sbin/sendmail -oem".to_owned()),
             from: Some("jira@example.org".to_owned()),
+            ..Settings::default()
         };
         settings.post().unwrap().unwrap()
     }
@@ -359,7 +406,7 @@ mod tests {
     fn f75_what_is_wrong_in_the_section_is_told() {
         let wrong = |sendmail: &str, from: Option<&str>| {
             let from = from.map(str::to_owned);
-            Settings { sendmail: Some(sendmail.to_owned()), from }.post().unwrap_err()
+            Settings { sendmail: Some(sendmail.to_owned()), from, ..Settings::default() }.post().unwrap_err()
         };
         assert!(wrong("sendmail", Some("a@x")).contains("whole path"));
         assert!(wrong("/bin/s", None).contains("`from` has to name"));

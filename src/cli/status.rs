@@ -6,6 +6,7 @@ use super::{Context, admin, show};
 use crate::clock;
 use crate::queue::SiteCounts;
 use crate::send::ACCOUNT_ONLY;
+use crate::serve::needs::{Need, needs};
 use crate::serve::{SiteState, Status};
 use crate::text::Untrusted;
 
@@ -21,9 +22,10 @@ pub struct Arguments {
 pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<ExitCode> {
     let (config, places) = context.config()?;
     let status: Status = admin::get(&places, "/status", &())?;
+    let needs = needs(&status, config.mail.patience_ms());
     if arguments.json {
         show::json(&status)?;
-        return Ok(code(&status));
+        return Ok(code(&needs));
     }
     let paint = Paint::new(context.environment.no_color);
     head(&status, paint);
@@ -64,11 +66,6 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<ExitCode> 
             "commands for site {}: {} done, {waiting} waiting, {} refused, {} parked",
             effects.site, effects.settled, effects.refused, effects.parked
         ));
-        if effects.parked > 0 {
-            show::line(
-                paint.warn("  `agent effects list --state parked` shows why, `agent effects retry` tries again"),
-            );
-        }
     }
     for repository in status.repositories.iter().filter(|repository| repository.trouble.is_some()).take(10) {
         let trouble = repository.trouble.as_deref().unwrap_or_default();
@@ -82,8 +79,8 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<ExitCode> 
         let line = super::sync::one_line(run);
         show::line(if run.errors > 0 { paint.warn(line) } else { line });
     }
-    advice(&status, paint);
-    Ok(code(&status))
+    advice(&status, &needs, paint);
+    Ok(code(&needs))
 }
 
 fn head(status: &Status, paint: Paint) {
@@ -152,37 +149,16 @@ fn site_lines(name: &str, site: &SiteState, counts: Option<&SiteCounts>, paint: 
     }
 }
 
-fn advice(status: &Status, paint: Paint) {
-    let parked: u64 = status.queue.sites.iter().map(|site| site.parked).sum();
-    if parked > 0 {
-        show::line(paint.warn(format_args!(
-            "{parked} parked: `agent queue list --state parked` shows why, `agent queue retry` tries again"
-        )));
-    }
-    if status.queue.events_dead > 0 {
-        show::line(paint.warn(format_args!(
-            "{} events could not be read: `agent queue events --state dead` shows why, `agent queue retry` tries again",
-            status.queue.events_dead
-        )));
+fn advice(status: &Status, needs: &[Need], paint: Paint) {
+    for need in needs {
+        show::line(paint.warn(format_args!("{}: {}", need.says, need.cure)));
     }
     if status.running.sites.is_empty() {
         show::line("no Jira is linked yet: `agent link` does that");
     }
-    if status.running.spool.corrupt > 0 {
-        show::line(
-            paint.warn("files in the spool's `corrupt` folder could not be read; look at them, then delete them"),
-        );
-    }
 }
 
 /// 0 when all is well, 1 when somebody should look.
-fn code(status: &Status) -> ExitCode {
-    let resting = status.running.sites.values().any(|site| site.resting.is_some());
-    let parked = status.queue.sites.iter().any(|site| site.parked > 0);
-    let bad = resting
-        || parked
-        || status.running.not_ready.is_some()
-        || status.running.config_error.is_some()
-        || status.queue.events_dead > 0;
-    if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+fn code(needs: &[Need]) -> ExitCode {
+    if needs.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::failpoint::failpoint;
-use crate::mail::Post;
+use crate::mail::{Letter, Post};
 use crate::queue::{EffectRow, Trouble};
 use crate::{clock, queue};
 
@@ -56,13 +56,17 @@ async fn send_due(shared: &Shared, applied: &Applied, post: &Post) -> Result<(),
             tracing::debug!("{} outcomes were not mailed: nobody knows an address", rows.len());
             continue;
         };
-        let post = post.clone();
-        // Whom it goes to is not for the log.
-        match tokio::task::spawn_blocking(move || post.send(&letter, PATIENCE)).await {
-            Ok(Ok(())) => tracing::info!("a mail about {} outcomes has left", rows.len()),
-            Ok(Err(error)) => tracing::warn!("a mail about {} outcomes was lost: {error}", rows.len()),
-            Err(error) => tracing::warn!("a mail about {} outcomes was lost: {error}", rows.len()),
-        }
+        hand_over(post, letter, &format!("a mail about {} outcomes", rows.len())).await;
     }
     Ok(())
+}
+
+/// Has a message leave, whatever it is called in the log. Whom it goes to is not for the log.
+pub(super) async fn hand_over(post: &Post, letter: Letter, what: &str) {
+    let post = post.clone();
+    match tokio::task::spawn_blocking(move || post.send(&letter, PATIENCE)).await {
+        Ok(Ok(())) => tracing::info!("{what} has left"),
+        Ok(Err(error)) => tracing::warn!("{what} was lost: {error}"),
+        Err(error) => tracing::warn!("{what} was lost: {error}"),
+    }
 }

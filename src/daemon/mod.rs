@@ -11,6 +11,7 @@
 //! | [`effects`] | one loop a site whose orders we carry out: claim, send or look, settle; [`actors`] in whose name |
 //! | [`history`] | synchronisations: a repository's history into the outbox, a few at a time |
 //! | [`mail`] | what went wrong with orders: mailed to whoever gave them |
+//! | [`alerts`] | what needs a person: mailed to the operators |
 //! | [`accounts`] | repositories that appear in an account that links new ones: hooks into them |
 //! | [`moved_keys`] | keys that a site did not know: looked up, in case their issues have moved |
 //! | [`relink`] | links that people put right, as they ask |
@@ -24,6 +25,7 @@
 mod absent;
 mod accounts;
 mod actors;
+mod alerts;
 mod calls;
 mod effects;
 mod history;
@@ -239,6 +241,7 @@ impl Shared {
         self.begin(&mut parts, "effects", |shared| Ok(effects::run(shared)));
         self.begin(&mut parts, "history", |shared| Ok(history::run(shared)));
         self.begin(&mut parts, "mail", |shared| Ok(mail::run(shared)));
+        self.begin(&mut parts, "alerts", |shared| Ok(alerts::run(shared)));
         self.begin(&mut parts, "moved keys", |shared| Ok(moved_keys::run(shared)));
         self.begin(&mut parts, "rewritten", |shared| Ok(rewritten::run(shared)));
         self.begin(&mut parts, "accounts", |shared| Ok(accounts::run(shared)));

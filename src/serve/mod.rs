@@ -23,6 +23,7 @@
 //! | `POST /reload` | reads the configuration again; 422 with the reason when it is not taken |
 
 pub mod history;
+pub mod needs;
 pub mod relink;
 pub mod unlink;
 
@@ -322,20 +323,24 @@ async fn ready(State(office): State<Office>) -> Answer<bool> {
 }
 
 async fn status(State(office): State<Office>) -> Answer<Status> {
-    let queue = office.queue.counts(clock::now()).await.map_err(unavailable)?;
-    let rows = office.queue.repositories().await.map_err(unavailable)?;
+    look(&office.queue, &office.running).await.map(Json).map_err(unavailable)
+}
+
+/// Everything that is known of how everything does.
+pub async fn look(queue: &Queue, running: &RwLock<Running>) -> Result<Status, crate::queue::Error> {
+    let rows = queue.repositories().await?;
     let repository = |row: crate::queue::RepositoryRow| Repository {
         id: row.id,
         path: String::from_utf8_lossy(&row.git_dir).into_owned(),
         last_event_at: row.last_event_at,
         trouble: row.trouble,
     };
-    let effects = office.queue.effect_counts(clock::now()).await.map_err(unavailable)?;
-    let running = office.running.read().unwrap_or_else(PoisonError::into_inner).clone();
-    let mut runs = office.queue.runs().await.map_err(unavailable)?;
+    let effects = queue.effect_counts(clock::now()).await?;
+    let mut runs = queue.runs().await?;
     runs.retain(|run| run.ended_at.is_none() || run.errors > 0);
     let repositories = rows.into_iter().filter(|row| !row.forgotten).map(repository).collect();
-    Ok(Json(Status { running, queue, effects, repositories, runs }))
+    let running = running.read().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(Status { running, queue: queue.counts(clock::now()).await?, effects, repositories, runs })
 }
 
 async fn entities(State(office): State<Office>, Query(filter): Query<Filter>) -> Answer<Vec<EntityRow>> {

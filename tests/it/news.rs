@@ -241,6 +241,44 @@ fn n1_a_sendmail_that_fails_is_logged_and_holds_up_nothing() {
 }
 
 #[test]
+fn n5_operators_are_mailed_when_something_lasts_that_needs_them_and_when_it_is_over() {
+    let world = World::new();
+    let folder = sendmail(&world);
+    let config = std::fs::read_to_string(world.config()).unwrap();
+    let operators = "[mail]\noperators = [\"ops@example.org\", \"deputy@example.org\"]\n";
+    std::fs::write(world.config(), config.replace("[mail]\n", operators)).unwrap();
+    let Some((clock, _daemon)) = Clock::of_day(&world) else { return skipped("there is no faketime here") };
+    let repository = world.repository("tool");
+    let clone = world.clone_of(&repository, "work");
+    world.sandbox.settings(serde_json::json!({"client_secret": "a-new-secret"}));
+    push(&clone, "ann", "ABC-1 begin");
+    let rests = || !world.status()["running"]["sites"]["jira"]["resting"].is_null();
+    wait_until_or("the site rests", rests, || world.log());
+    clock.set("+1m");
+    let status = world.agent(&["status"]).output().unwrap();
+    let said = String::from_utf8_lossy(&status.stdout);
+    assert!(status.status.code() == Some(1) && said.contains("site jira is told nothing: "), "{said}");
+    assert!(mails(&folder).is_empty(), "it may be over in a moment");
+    let mut minutes = 1;
+    // Whenever the daemon looks, more time has gone by.
+    let mut later = |wanted: usize| {
+        minutes += 1;
+        clock.set(&format!("+{minutes}m"));
+        mails(&folder).len() == wanted
+    };
+    wait_until_or("both are told", || later(2), || world.log());
+    let first = mails(&folder).concat().replace("=\n", "");
+    for part in ["To: <ops@example.org>", "To: <deputy@example.org>", "site jira is told nothing:", "agent link"] {
+        assert!(first.contains(part), "{first}");
+    }
+    assert!(!first.contains("sandbox-secret") && !world.log().contains("@example.org"), "{first}");
+    world.write_secret("a-new-secret");
+    wait_until_or("the site is told", || !rests(), || world.log());
+    wait_until_or("both are told that it is over", || later(4), || world.log());
+    assert!(mails(&folder).iter().filter(|mail| mail.replace("=\n", "").contains("This is over")).count() == 2);
+}
+
+#[test]
 fn k12_why_shows_the_whole_way_of_a_commit_with_what_it_ordered() {
     let world = with_people(SMART, |_| PEOPLE.to_owned());
     let _daemon = world.daemon();
