@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::harness::{Repository, World, success};
-use crate::hook::calm_world;
+use crate::harness::{Daemon, Process, Repository, World, success, wait_until};
+use crate::hook::{calm_world, is_root, skipped};
 
 /// The programs in a folder of their own, from which the hooks of a repository were installed.
 struct Installed<'w> {
@@ -12,7 +12,8 @@ struct Installed<'w> {
     agent: PathBuf,
 }
 
-fn installed<'w>(world: &'w World, name: &str) -> Installed<'w> {
+/// Both programs, in a folder of their own.
+fn programs(world: &World) -> PathBuf {
     let folder = world.folder.join("programs");
     fs::create_dir_all(&folder).unwrap();
     for (from, to) in [(env!("CARGO_BIN_EXE_agent"), "agent"), (env!("CARGO_BIN_EXE_agent-hook"), "agent-hook")] {
@@ -20,7 +21,11 @@ fn installed<'w>(world: &'w World, name: &str) -> Installed<'w> {
             fs::hard_link(from, folder.join(to)).or_else(|_| fs::copy(from, folder.join(to)).map(drop)).unwrap();
         }
     }
-    let agent = folder.join("agent");
+    folder.join("agent")
+}
+
+fn installed<'w>(world: &'w World, name: &str) -> Installed<'w> {
+    let agent = programs(world);
     let repository = world.plain_repository(name, &[]);
     success(world.command(&agent).arg("install").arg(&repository.path));
     Installed { repository, agent }
@@ -87,7 +92,7 @@ fn e3_a_hook_of_another_configuration_is_not_answered_by_this_daemon() {
     let _daemon = world.daemon();
     let Installed { repository, .. } = installed(&world, "app");
     let clone = world.clone_of(&repository, "app");
-    clone.commit("ABC-1 begin");
+    let first = clone.commit("ABC-1 begin");
     clone.push(&["origin", "HEAD:main"]);
     let other = world.folder.join("other.toml");
     let text = fs::read_to_string(world.config()).unwrap().replace("agent.sock", "other.sock");
@@ -97,7 +102,7 @@ fn e3_a_hook_of_another_configuration_is_not_answered_by_this_daemon() {
     let output = push.env("GIT_JIRA_AGENT_CONFIG", &other).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("1 commit found; nothing could store them now"), "{said}");
-    assert_eq!(world.owed("commit").len(), 1);
+    world.wait_for_owed("commit", &[&first]);
 }
 
 #[test]
@@ -111,4 +116,35 @@ fn t21_a_head_that_leads_nowhere_is_mended_on_the_short_way_too() {
     assert!(repository.path.join("agent/door").is_symlink());
     let said = clone.push(&["origin", "HEAD:master"]);
     assert!(said.contains("clones begin on master from now on"), "{said}");
+}
+
+#[test]
+fn e3_where_the_daemon_may_only_read_the_hook_notes_what_was_told() {
+    let world = calm_world();
+    if !is_root() || world.command("setpriv").arg("--version").output().is_err() {
+        return skipped("another user cannot be taken on without root and setpriv");
+    }
+    let (agent, user) = (programs(&world), Some(12_345));
+    for path in [world.folder.clone(), world.folder.join("secret"), world.config(), world.folder.join("home")] {
+        std::os::unix::fs::chown(path, user, user).unwrap();
+    }
+    let log = world.folder.join("daemon.log");
+    let file = fs::File::create(&log).unwrap();
+    let mut command = world.command("setpriv");
+    command.args(["--reuid=12345", "--regid=12345", "--clear-groups"]).arg(&agent).args(["daemon", "run"]);
+    command.stdout(file.try_clone().unwrap()).stderr(file);
+    let _daemon = Daemon { process: Process(command.spawn().unwrap()), log };
+    wait_until("the daemon is ready", || world.agent(&["daemon", "status"]).output().unwrap().status.success());
+    let Installed { repository, .. } = installed(&world, "app");
+    let clone = world.clone_of(&repository, "app");
+    let mut ids = vec![clone.commit("ABC-1 begin")];
+    clone.push(&["origin", "HEAD:main"]);
+
+    fs::rename(&agent, agent.with_file_name("away")).unwrap();
+    let before = fs::metadata(repository.path.join("agent/told")).unwrap().len();
+    ids.push(clone.commit("ABC-2 go on"));
+    let said = clone.push(&["origin", "HEAD:main"]);
+    assert!(said.contains("jira: 1 commit queued for Jira"), "{said}");
+    assert_eq!(fs::metadata(repository.path.join("agent/told")).unwrap().len(), before + 20);
+    world.wait_for_owed("commit", &[&ids[0], &ids[1]]);
 }
