@@ -17,6 +17,7 @@
 
 mod account;
 mod below;
+mod block;
 mod copy;
 pub(crate) mod create;
 mod dir;

@@ -8,6 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::block::{Block, include_if, quoted};
 use super::dir::{Dir, Entry};
 use super::manifest::FOLDER;
 use super::place::{Git, HooksDir};
@@ -20,11 +21,9 @@ const NAME: &str = "hooks";
 /// What the configuration includes.
 const CONFIG: &str = "gitconfig";
 const MARK: &str = "# git-jira-agent passage\n";
-const BEGIN: &str =
-    "# git-jira-agent: hooks of ours before those of core.hooksPath; `agent uninstall` takes this out\n";
-/// Ends a line that had no end.
-const UNENDED: &str = "\n# git-jira-agent: the line above had no end\n";
-const END: &str = "# git-jira-agent: end\n";
+const BLOCK: Block = Block {
+    begin: "# git-jira-agent: hooks of ours before those of core.hooksPath; `agent uninstall` takes this out\n",
+};
 
 /// The folder of another tool in the work tree, as its `core.hooksPath` names it; nothing where there is none.
 pub(super) fn wanted(git: &Git, git_dir: &Path, place: Place) -> Result<Option<PathBuf>, Error> {
@@ -63,28 +62,19 @@ pub(super) fn prepare(common: &Dir, said: &Path) -> Result<(), Error> {
 pub(super) fn lead(common: &Dir) -> Result<(), Error> {
     let git_dir = common.path();
     let folder = common.make(FOLDER)?;
-    let text = format!("[core]\n\thooksPath = {}\n", quoted(&git_dir.join(DIR)));
+    let text = format!("[core]\n\thooksPath = {}\n", quoted(&git_dir.join(DIR).display().to_string()));
     folder.put(CONFIG, text.as_bytes(), 0o644)?;
     let Some(Entry::File { bytes, mode }) = common.entry("config")? else {
         return Err(Error::Obstacle(git_dir.join("config")));
     };
-    let block = block(git_dir);
-    if memchr::memmem::find(&bytes, block.as_bytes()).is_some() {
-        return Ok(());
-    }
-    let mut config = without(&bytes);
-    // A line that has no end gets one, which goes again with what follows it.
-    if config.last().is_some_and(|last| *last != b'\n') {
-        config.extend_from_slice(UNENDED.as_bytes());
-    }
-    config.extend_from_slice(block.as_bytes());
-    common.put("config", &config, mode)
+    let config = BLOCK.put(&bytes, &lines(git_dir));
+    if config == bytes { Ok(()) } else { common.put("config", &config, mode) }
 }
 
 /// Takes the way to our folder out of the configuration, and then the folder.
 pub(super) fn take_out(common: &Dir) -> Result<(), Error> {
     if let Some(Entry::File { bytes, mode }) = common.entry("config")? {
-        let before = without(&bytes);
+        let before = BLOCK.without(&bytes);
         if before != bytes {
             let owner = common.owner_of("config")?;
             common.put("config", &before, mode)?;
@@ -117,7 +107,7 @@ fn rendered(said: &Path, name: &str) -> Vec<u8> {
 }
 
 /// The lines at the end of the configuration.
-fn block(git_dir: &Path) -> String {
+fn lines(git_dir: &Path) -> String {
     let pattern: String = git_dir.display().to_string().chars().fold(String::new(), |mut text, c| {
         if "*?[]\\".contains(c) {
             text.push('\\');
@@ -125,27 +115,8 @@ fn block(git_dir: &Path) -> String {
         text.push(c);
         text
     });
-    let include = |pattern: &str| {
-        let pattern = pattern.replace('\\', "\\\\").replace('"', "\\\"");
-        format!("[includeIf \"gitdir:{pattern}\"]\n\tpath = {FOLDER}/{CONFIG}\n")
-    };
-    format!("{BEGIN}{}{}{END}", include(&pattern), include(&format!("{pattern}/worktrees/")))
-}
-
-/// The configuration without these lines, wherever it was when they were written.
-fn without(bytes: &[u8]) -> Vec<u8> {
-    let find = |text: &str| memchr::memmem::find(bytes, text.as_bytes());
-    let (Some(begin), Some(end)) = (find(BEGIN), find(END)) else { return bytes.to_vec() };
-    let after = &bytes[(end + END.len()).max(begin)..];
-    match bytes[..begin].strip_suffix(UNENDED.as_bytes()) {
-        Some(before) if after.is_empty() => before.to_vec(),
-        Some(before) => [before, b"\n", after].concat(),
-        None => [&bytes[..begin], after].concat(),
-    }
-}
-
-fn quoted(path: &Path) -> String {
-    format!("\"{}\"", path.display().to_string().replace('\\', "\\\\").replace('"', "\\\""))
+    let include = |pattern: &str| include_if(&format!("gitdir:{pattern}"), &format!("{FOLDER}/{CONFIG}"));
+    include(&pattern) + &include(&format!("{pattern}/worktrees/"))
 }
 
 #[cfg(test)]
@@ -162,7 +133,7 @@ mod tests {
             prepare(&common, Path::new(".husky/_")).unwrap();
             lead(&common).unwrap();
             let once = std::fs::read(path.join("config")).unwrap();
-            assert_eq!(without(&once), before.as_bytes());
+            assert_eq!(BLOCK.without(&once), before.as_bytes());
             assert!(once.len() > before.len());
             lead(&common).unwrap();
             assert_eq!(std::fs::read(path.join("config")).unwrap(), once, "{before:?}");
