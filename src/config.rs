@@ -180,11 +180,13 @@ impl Config {
     pub fn parse(text: &str, path: &Path) -> Result<Config, Error> {
         let mut config: Config = toml::from_str(text).map_err(|error| syntax(text, path, &error))?;
         config.resolve(path.parent().unwrap_or(Path::new("/")));
-        config.check().map_err(|because| Error::Meaning { path: path.to_owned(), because })?;
+        let checked = config.check().and_then(|()| config.check_remotes(path));
+        checked.map_err(|because| Error::Meaning { path: path.to_owned(), because })?;
         Ok(config)
     }
 
-    /// The account that a repository belongs to: of those whose patterns let it in, the one whose root is nearest above it.
+    /// The account that a repository belongs to: of those whose patterns let it in, the one whose root is nearest above it. A
+    /// clone that lies below no root belongs to the first that it was fetched from a server of.
     /// None where that account has a route by which nothing of the repository is sent.
     pub fn account_of(&self, git_dir: &Path) -> Option<&Account> {
         self.nearest(git_dir).filter(|account| !account.is_nowhere(git_dir))
@@ -211,8 +213,7 @@ impl Config {
             }
             Some(_) => None,
             None => {
-                let around = self.account.iter().filter(|account| account.contains(git_dir));
-                let it = around.max_by_key(|account| account.root.components().count())?;
+                let it = self.around(git_dir)?;
                 let patterns = "a pattern under `include` or `exclude`";
                 Some(format!("account {} leaves out {} by {patterns}", it.name, name(it)))
             }
@@ -247,8 +248,19 @@ impl Config {
     }
 
     fn nearest(&self, git_dir: &Path) -> Option<&Account> {
-        let covering = self.account.iter().filter(|account| account.covers(git_dir));
-        covering.max_by_key(|account| account.root.components().count())
+        let selects = |account: &&Account| account.selects(&account.repository_name(git_dir));
+        let mut around = self.account.iter().filter(|account| account.contains(git_dir)).peekable();
+        match around.peek() {
+            Some(_) => around.filter(selects).max_by_key(|account| account.root.components().count()),
+            None => self.account.iter().filter(|account| account.meets(git_dir)).find(selects),
+        }
+    }
+
+    /// The account that a repository lies in or belongs to by its remotes, whether or not its patterns let it in.
+    pub fn around(&self, git_dir: &Path) -> Option<&Account> {
+        let around = self.account.iter().filter(|account| account.contains(git_dir));
+        let nearest = around.max_by_key(|account| account.root.components().count());
+        nearest.or_else(|| self.account.iter().find(|account| account.meets(git_dir)))
     }
 
     /// The rules by which the messages of a repository are read.
@@ -300,8 +312,10 @@ impl Config {
         }
         self.people.resolve(folder);
         for account in &mut self.account {
-            let root = folder.join(&account.root);
-            account.root = fs::canonicalize(&root).unwrap_or(root);
+            if account.has_root() {
+                let root = folder.join(&account.root);
+                account.root = fs::canonicalize(&root).unwrap_or(root);
+            }
             account.smart.administrators.clone_from(&account.administrators);
         }
         for site in &mut self.site {
@@ -348,6 +362,18 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Refuses to know clones by what they say of themselves where several users speak to one daemon.
+    fn check_remotes(&self, path: &Path) -> Result<(), String> {
+        match self.account.iter().find(|account| !account.remotes.is_empty()) {
+            Some(account) if path == Path::new(SYSTEM) => Err(format!(
+                "account {}: remotes are for a person's own daemon: to that of the system each user could bring a clone that \
+                 says what they like; write it into ~/.config/git-jira-agent/config.toml",
+                account.name
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Checks an account together with the sites that its repositories may go to.

@@ -24,6 +24,7 @@ use super::{Context, install};
 use crate::clock;
 use crate::config::{Config, Places};
 use crate::host::{self, Account};
+use crate::serve::Status;
 use crate::text::Untrusted;
 
 #[derive(clap::Subcommand)]
@@ -121,6 +122,14 @@ fn called<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a Account> {
         let names: Vec<&str> = config.account.iter().map(|account| account.name.as_str()).collect();
         anyhow::anyhow!("there is no account called {name}; there are: {}", names.join(", "))
     })
+}
+
+/// The clones that belong to an account by their remotes, as far as the daemon has heard of them.
+fn known_clones(config: &Config, account: &Account, status: Option<&Status>) -> Vec<PathBuf> {
+    let known = status.into_iter().flat_map(|status| &status.repositories);
+    let known = known.filter_map(|one| Path::new(&one.path).canonicalize().ok());
+    let is_its = |path: &Path| config.account_of(path).is_some_and(|found| found.name == account.name);
+    known.filter(|path| !account.contains(path) && is_its(path)).collect()
 }
 
 /// The repositories of an account that have hooks of ours.

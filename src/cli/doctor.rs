@@ -193,7 +193,10 @@ fn repository(path: &Path, config: &Config) -> Vec<Finding> {
     let shown = git_dir.display();
     let mut findings = Vec::new();
     match (config.account_of(&git_dir), config.keeps_out(&git_dir)) {
-        (Some(account), _) => findings.push(good(format!("{shown} lies in account {}", account.name))),
+        (Some(account), _) => findings.push(match account.contains(&git_dir) {
+            true => good(format!("{shown} lies in account {}", account.name)),
+            false => good(format!("{shown} belongs to account {} by its remote", account.name)),
+        }),
         (None, Some(because)) => findings.push(good(format!("{}, so its hooks do nothing", Untrusted::text(&because)))),
         (None, None) => findings.push(bad(
             format!("{shown} lies in no account, so its events are refused"),
@@ -202,6 +205,9 @@ fn repository(path: &Path, config: &Config) -> Vec<Finding> {
     }
     match Repository::open(&git_dir).map(|repository| repository.id().map(str::to_owned)) {
         Ok(Some(id)) => findings.push(good(format!("it can be read, its id is {id}"))),
+        Ok(None) if config.account_of(&git_dir).is_some_and(|account| !account.contains(&git_dir)) => {
+            findings.push(good("it can be read, and gets its id from its first hook".to_owned()));
+        }
         Ok(None) => findings.push(bad("it has no id yet".to_owned(), &format!("agent install {shown}"))),
         Err(error) => {
             findings.push(bad(format!("it cannot be read: {error}"), "let this user read it, or run as its owner"));

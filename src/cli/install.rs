@@ -120,8 +120,7 @@ fn let_in(config: Config, places: &Places, git_dir: &Path) -> anyhow::Result<Con
     if config.keeps_out(git_dir).is_none() {
         return Ok(config);
     }
-    let around = config.account.iter().filter(|account| account.contains(git_dir));
-    let nearest = around.max_by_key(|account| account.root.components().count()).expect("it keeps the repository out");
+    let nearest = config.around(git_dir).expect("it keeps the repository out");
     let name = nearest.repository_name(git_dir);
     let changed = edit::change(&places.config, |edit| {
         set_among(edit.account_called(&nearest.name)?, "exclude", &name, false)?;
@@ -139,12 +138,12 @@ fn let_in(config: Config, places: &Places, git_dir: &Path) -> anyhow::Result<Con
 fn into_account(config: Config, places: &Places, git_dir: &Path, wanted: Option<&str>) -> anyhow::Result<Config> {
     match (config.account_of(git_dir), wanted) {
         (Some(found), None) => {
-            show::line(format_args!("it belongs to account {} ({})", found.name, found.root.display()));
+            show::line(format_args!("it belongs to account {} ({})", found.name, found.place()));
             return Ok(config);
         }
         (Some(found), Some(name)) if found.name == name => return Ok(config),
         (Some(found), Some(name)) => {
-            anyhow::bail!("it lies in account {} ({}), not in {name}", found.name, found.root.display())
+            anyhow::bail!("it lies in account {} ({}), not in {name}", found.name, found.place())
         }
         (None, Some(name)) if config.account.iter().any(|account| account.name == name) => {
             anyhow::bail!("it does not lie below the root of account {name}")

@@ -39,7 +39,7 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<ExitCode> 
         show::line(format_args!(
             "account {} ({}) -> {site}: {count} repositories have sent events",
             account.name,
-            account.root.display()
+            account.place()
         ));
         if account.served {
             show::line("  the server tells Jira of pushes: clones of it forward nothing");

@@ -287,6 +287,9 @@ pub fn may_speak(config: &crate::config::Config, git_dir: &Path, uid: u32) -> Re
         return Err(format!("{} lies in no account; `agent install` or an [[account]] adds it", git_dir.display()));
     };
     let own = rustix::process::geteuid().as_raw();
+    if !account.contains(&real) && uid != 0 && uid != own {
+        return Err(format!("{} is a clone of somebody else's, whose own daemon tells of it", git_dir.display()));
+    }
     if uid == 0 || uid == own || people::is_named(&account.users, uid) {
         return Ok(());
     }

@@ -1,5 +1,7 @@
 //! Pushes of the person's own clones of which no hook told: with `--no-verify`, out of a window, through a library.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -30,10 +32,18 @@ pub(super) async fn look(shared: &Shared) -> anyhow::Result<()> {
         return Ok(());
     }
     let applied = shared.applied();
+    let known = match applied.config.account.iter().any(|account| !account.remotes.is_empty()) {
+        true => shared.queue.repositories().await?,
+        false => Vec::new(),
+    };
     let found = tokio::task::spawn_blocking(move || {
-        let git_dirs =
-            applied.config.account.iter().flat_map(|account| applied.config.repositories_of(account).repositories);
-        let git_dirs: Vec<_> = git_dirs.collect();
+        let config = &applied.config;
+        let mut git_dirs: Vec<_> =
+            config.account.iter().flat_map(|account| config.repositories_of(account).repositories).collect();
+        // A clone that lies in no folder of ours is known since its first hook.
+        let known =
+            known.into_iter().filter_map(|row| PathBuf::from(OsString::from_vec(row.git_dir)).canonicalize().ok());
+        git_dirs.extend(known.filter(|path| config.account_of(path).is_some_and(|account| !account.contains(path))));
         git_dirs.iter().flat_map(|git_dir| of_clone(&applied, git_dir).unwrap_or_default()).collect::<Vec<_>>()
     });
     for Found { git_dir, tracking, event } in found.await? {

@@ -1,10 +1,11 @@
-//! An account: a folder of repositories linked to a site.
+//! An account: a folder of repositories, or the clones of a server, linked to a site.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::remote;
 use crate::entity::{Home, Web};
 use crate::git::{Hidden, RefName};
 use crate::parse::IssueKey;
@@ -17,8 +18,15 @@ use crate::sync::history::Extent;
 pub struct Account {
     /// What it is called in words and messages.
     pub name: String,
-    /// The folder below which its repositories lie, or a repository that is an account of its own.
+    /// The folder below which its repositories lie, or a repository that is an account of its own. Default: none, where
+    /// there are `remotes`.
+    #[serde(default)]
     pub root: PathBuf,
+    /// Servers whose clones belong to it, wherever they lie, such as `git.example.org` or `ssh://git.example.org/team/**`: a
+    /// clone of one's own, one of whose remotes fits, and that lies below no account's root. Not in the configuration of the
+    /// system's service. Default: none.
+    #[serde(default)]
+    pub remotes: Vec<String>,
     /// The site it is linked to. Default: the only one there is.
     #[serde(default)]
     pub site: Option<String>,
@@ -142,12 +150,29 @@ const LONGEST_MS: i64 = 90 * 86_400_000;
 impl Account {
     /// Whether a repository is linked by the account. Both paths are taken as they are: resolve links first.
     pub fn covers(&self, git_dir: &Path) -> bool {
-        self.contains(git_dir) && self.selects(&self.repository_name(git_dir))
+        (self.contains(git_dir) || self.meets(git_dir)) && self.selects(&self.repository_name(git_dir))
     }
 
     /// Whether a repository lies below the account's root, linked or not.
     pub fn contains(&self, git_dir: &Path) -> bool {
-        git_dir.starts_with(&self.root)
+        self.has_root() && git_dir.starts_with(&self.root)
+    }
+
+    /// Whether a clone belongs to the account by where it was fetched from, linked or not.
+    pub fn meets(&self, git_dir: &Path) -> bool {
+        remote::of(&self.remotes, git_dir).is_some()
+    }
+
+    /// Whether there is a folder below which its repositories lie.
+    pub fn has_root(&self) -> bool {
+        !self.root.as_os_str().is_empty()
+    }
+
+    /// Where its repositories are, in words for people.
+    pub fn place(&self) -> String {
+        let root = self.has_root().then(|| self.root.display().to_string());
+        let clones = (!self.remotes.is_empty()).then(|| format!("clones of {}", self.remotes.join(", ")));
+        root.into_iter().chain(clones).collect::<Vec<_>>().join("; ")
     }
 
     /// What is hidden of its repositories, if anything is.
@@ -176,12 +201,17 @@ impl Account {
         self.site_for(&self.repository_name(git_dir)) == Some(NOWHERE)
     }
 
-    /// What a repository is called: its path below the root, without `.git`.
+    /// What a repository is called: its path below the root, without `.git`; where it lies elsewhere, that on its server.
     ///
     /// Where its host gave it a place that does not say what it is called, it is what the host last called it.
     pub fn repository_name(&self, git_dir: &Path) -> String {
         if let Some(name) = super::name_at_host(git_dir) {
             return name;
+        }
+        if let Some(url) = remote::of(&self.remotes, git_dir).filter(|_| !self.contains(git_dir))
+            && super::is_name(remote::name(&url))
+        {
+            return remote::name(&url).to_owned();
         }
         let below = git_dir.strip_prefix(&self.root).unwrap_or(git_dir);
         let own = if below.as_os_str().is_empty() { Path::new(git_dir.file_name().unwrap_or_default()) } else { below };
@@ -219,6 +249,16 @@ impl Account {
     }
 
     pub fn check(&self) -> Result<(), String> {
+        if !self.has_root() && self.remotes.is_empty() {
+            return Err(format!(
+                "account {}: it needs a root, the folder of its repositories, or the remotes of its clones",
+                self.name
+            ));
+        }
+        let mut wrong = self.remotes.iter().filter_map(|pattern| remote::check(pattern).err());
+        if let Some(because) = wrong.next() {
+            return Err(format!("account {}: {because}", self.name));
+        }
         if self.clone.as_deref().is_some_and(|template| !template.contains("{repository}")) {
             return Err(format!(
                 "account {}: clone needs {{repository}} where the repository's name is to stand",

@@ -25,10 +25,12 @@ const REST: Duration = Duration::from_millis(500);
 /// How long a repository that was given a remote and has no refs may still be a clone under way.
 const FETCHING: Duration = Duration::from_secs(600);
 
-/// Looks for repositories in a folder and all folders below it.
+/// Looks for repositories in a folder and all folders below it; nowhere where an account has none.
 pub fn below(root: &Path) -> Below {
     let mut below = Below::default();
-    look(root, &mut below);
+    if !root.as_os_str().is_empty() {
+        look(root, &mut below);
+    }
     below
 }
 

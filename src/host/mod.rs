@@ -29,6 +29,7 @@ pub(crate) mod list;
 mod manifest;
 mod passage;
 mod place;
+mod remote;
 mod shim;
 mod tool;
 

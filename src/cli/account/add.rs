@@ -121,7 +121,7 @@ impl Arguments {
         };
         match (config.account.iter().find(|account| account.name == name), same) {
             (Some(other), _) if other.root != root => {
-                anyhow::bail!("account {name} is for {}: give another name", other.root.display())
+                anyhow::bail!("account {name} is for {}: give another name", other.place())
             }
             (None, Some(account)) if self.settings.is_empty() => {
                 anyhow::bail!("{} belongs to account {} already", root.display(), account.name)
@@ -152,7 +152,7 @@ impl Arguments {
     ) -> anyhow::Result<()> {
         let known = config.account.iter().find(|account| account.name == *name);
         if known.is_none() {
-            edit.new_account(name, root)?;
+            edit.new_account(name, Some(root))?;
         }
         let table = edit.account_called(name)?;
         if let Some(site) = site {

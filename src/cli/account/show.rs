@@ -34,7 +34,12 @@ pub struct Show {
 #[derive(Serialize)]
 struct Shown {
     account: String,
-    root: PathBuf,
+    /// The folder of its repositories, where it has one.
+    root: Option<PathBuf>,
+    /// The servers whose clones belong to it.
+    remotes: Vec<String>,
+    #[serde(skip)]
+    place: String,
     site: Option<String>,
     auto_link: bool,
     /// The projects that are linked; empty where all of the site are.
@@ -145,17 +150,22 @@ fn status(places: &Places) -> Option<Status> {
 fn head(shown: &Shown) {
     let reached = shown.repositories.iter().filter(|one| one.because.is_none()).count();
     let site = shown.site.as_deref().unwrap_or("no site");
-    let new = if shown.auto_link { "new ones are linked" } else { "new ones are not linked" };
+    let new = match (shown.auto_link, &shown.root) {
+        (true, _) => "new ones are linked",
+        (false, Some(_)) => "new ones are not linked",
+        (false, None) => "a clone is known once a hook of it has fired",
+    };
     show::line(format_args!(
         "account {} ({}) -> {site}: {} repositories, {reached} with hooks; {new}",
         shown.account,
-        shown.root.display(),
+        shown.place,
         shown.repositories.len()
     ));
 }
 
 fn look(config: &Config, account: &Account, places: &Places, status: Option<&Status>) -> anyhow::Result<Shown> {
-    let below = config.repositories_of(account);
+    let mut below = config.repositories_of(account);
+    below.repositories.extend(super::known_clones(config, account, status));
     let repository = |git_dir: PathBuf| {
         let heard = status.and_then(|status| {
             status.repositories.iter().find(|one| Path::new(&one.path).canonicalize().is_ok_and(|path| path == git_dir))
@@ -177,7 +187,9 @@ fn look(config: &Config, account: &Account, places: &Places, status: Option<&Sta
     let groups = named.map(|one| anyhow::Ok((one.name.clone(), group::look(config, places, &one.members)?)));
     Ok(Shown {
         account: account.name.clone(),
-        root: account.root.clone(),
+        root: account.has_root().then(|| account.root.clone()),
+        remotes: account.remotes.clone(),
+        place: account.place(),
         site: config.site_of(account).map(|site| site.name.clone()),
         auto_link: account.auto_link,
         keys: account.keys.clone(),

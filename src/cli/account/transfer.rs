@@ -63,7 +63,10 @@ struct Found {
 #[derive(Serialize)]
 struct One {
     account: String,
-    root: PathBuf,
+    /// The folder of its repositories, where it has one.
+    root: Option<PathBuf>,
+    #[serde(skip)]
+    place: String,
     fate: Fate,
     /// What is different from now on; all of a new one.
     settings: Vec<String>,
@@ -89,7 +92,7 @@ pub fn export(word: &Export, context: &Context) -> anyhow::Result<ExitCode> {
     edit.keep_accounts(|name| word.names.is_empty() || word.names.iter().any(|one| one == name))?;
     // A path that is relative to this file would lead elsewhere from another one.
     let is_wanted = |account: &&host::Account| word.names.is_empty() || word.names.contains(&account.name);
-    for account in config.account.iter().filter(is_wanted) {
+    for account in config.account.iter().filter(is_wanted).filter(|account| account.has_root()) {
         super::super::link::edit::set(edit.account_called(&account.name)?, "root", account.root.display().to_string());
     }
     let text = edit.text();
@@ -183,14 +186,20 @@ fn read(file: &Path) -> anyhow::Result<Vec<Table>> {
 /// Puts one account into the configuration: what is said of it already keeps its place.
 fn take(edit: &mut Edit, config: &Config, wanted: &Table) -> anyhow::Result<(String, Fate, Vec<String>)> {
     let text = |key: &str| wanted.get(key).and_then(Item::as_str);
-    let (Some(name), Some(root)) = (text("name"), text("root")) else {
-        anyhow::bail!("each [[account]] needs a name and a root");
+    let (Some(name), root) = (text("name"), text("root")) else {
+        anyhow::bail!("each [[account]] needs a name");
     };
+    anyhow::ensure!(
+        root.is_some() || wanted.contains_key("remotes"),
+        "account {name} needs a root, or the remotes of its clones"
+    );
     let known = config.account.iter().find(|account| account.name == name);
-    anyhow::ensure!(Path::new(root).is_absolute(), "account {name}: root {root} is no absolute path");
-    anyhow::ensure!(Path::new(root).is_dir(), "account {name}: {root} is no folder here");
+    if let Some(root) = root {
+        anyhow::ensure!(Path::new(root).is_absolute(), "account {name}: root {root} is no absolute path");
+        anyhow::ensure!(Path::new(root).is_dir(), "account {name}: {root} is no folder here");
+    }
     if known.is_none() {
-        edit.new_account(name, Path::new(root))?;
+        edit.new_account(name, root.map(Path::new))?;
     }
     let table = edit.account_called(name)?;
     let mut settings = Vec::new();
@@ -202,8 +211,8 @@ fn take(edit: &mut Edit, config: &Config, wanted: &Table) -> anyhow::Result<(Str
     }
     for (key, item) in wanted {
         let same_root = || {
-            let real = std::fs::canonicalize(root);
-            key == "root" && known.is_some_and(|account| real.is_ok_and(|real| real == account.root))
+            let real = root.and_then(|root| std::fs::canonicalize(root).ok());
+            key == "root" && known.is_some_and(|account| real.is_some_and(|real| real == account.root))
         };
         let is_new = known.is_none() && matches!(key, "name" | "root");
         if !is_new && !same_root() && table.get(key).is_none_or(|now| plain(now) != plain(item)) {
@@ -249,16 +258,17 @@ fn look(config: &Config, name: String, fate: Fate, settings: Vec<String>) -> any
     let account = super::called(config, &name)?;
     let repositories = config.repositories_of(account).repositories;
     let covered = repositories.iter().filter(|git_dir| host::has_hooks(git_dir)).count();
-    Ok(One { root: account.root.clone(), repositories: repositories.len(), account: name, fate, settings, covered })
+    let root = account.has_root().then(|| account.root.clone());
+    let place = account.place();
+    Ok(One { root, place, repositories: repositories.len(), account: name, fate, settings, covered })
 }
 
 fn say(one: &One) {
-    let One { account, root, fate, settings, repositories, covered } = one;
+    let One { account, place, fate, settings, repositories, covered, .. } = one;
     let fate = match fate {
         Fate::New => "is new".to_owned(),
         Fate::Changed => format!("changes: {}", settings.join(", ")),
         Fate::Same => "is that way already".to_owned(),
     };
-    let root = root.display();
-    show::line(format_args!("account {account} ({root}) {fate}; {repositories} repositories, {covered} with hooks"));
+    show::line(format_args!("account {account} ({place}) {fate}; {repositories} repositories, {covered} with hooks"));
 }

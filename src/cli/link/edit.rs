@@ -54,11 +54,13 @@ impl Edit {
         Ok(())
     }
 
-    /// Adds an account at the end.
-    pub fn new_account(&mut self, name: &str, root: &Path) -> anyhow::Result<()> {
+    /// Adds an account at the end, of a folder or without one.
+    pub fn new_account(&mut self, name: &str, root: Option<&Path>) -> anyhow::Result<()> {
         let mut table = Table::new();
         table["name"] = value(name);
-        table["root"] = value(root.display().to_string());
+        if let Some(root) = root {
+            table["root"] = value(root.display().to_string());
+        }
         tables(&mut self.0, "account")?.push(table);
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Context, account, address, as_owner, folder, group, make_folder, myself};
+use super::{Context, account, address, as_owner, folder, group, make_folder, myself, root};
 use crate::cli::show;
 use crate::git::{Author, Repository};
 use crate::host;
@@ -177,7 +177,7 @@ fn make(
 ) -> anyhow::Result<ExitCode> {
     let (config, places) = context.config()?;
     let account = account(&config, how.account.as_deref())?;
-    if let Some(status) = as_owner(&account.root, wanted.group)? {
+    if let Some(status) = as_owner(root(account)?, wanted.group)? {
         return Ok(status);
     }
     let folder = folder(account, how.project.as_deref())?;

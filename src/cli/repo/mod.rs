@@ -108,10 +108,16 @@ fn only_one<'c>(
     }
 }
 
+/// The folder of an account.
+fn root(account: &Account) -> anyhow::Result<&Path> {
+    anyhow::ensure!(account.has_root(), "account {} has no folder for repositories: it is for clones", account.name);
+    Ok(&account.root)
+}
+
 /// The folder of an account, or of a project in it; each part of a project that is not there yet is called as an
 /// address is.
 fn folder(account: &Account, project: Option<&str>) -> anyhow::Result<PathBuf> {
-    let mut folder = account.root.clone();
+    let mut folder = root(account)?.to_owned();
     anyhow::ensure!(folder.is_dir(), "the folder of account {}, {}, is not there", account.name, folder.display());
     for part in project.into_iter().flat_map(|project| project.split('/')).filter(|part| !part.is_empty()) {
         let plain = !part.starts_with('.') && folder.join(part).is_dir();
