@@ -102,6 +102,11 @@ pub struct Environment {
     pub config: Option<PathBuf>,
     pub home: Option<PathBuf>,
     pub config_home: Option<PathBuf>,
+    /// Folders with configurations for all people of the machine, the most important first.
+    pub config_dirs: Vec<PathBuf>,
+    /// What a person's and the machine's configuration of Git are, where they are not the usual ones.
+    pub git_config_global: Option<PathBuf>,
+    pub git_config_system: Option<PathBuf>,
     pub state_home: Option<PathBuf>,
     pub runtime_dir: Option<PathBuf>,
     pub credentials_directory: Option<PathBuf>,
@@ -431,12 +436,25 @@ impl Places {
         if let Some(path) = chosen.or(environment.config.as_deref()) {
             return std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         }
-        let system = PathBuf::from(SYSTEM);
-        let own = environment.config_home.as_ref().map(|home| home.join("git-jira-agent/config.toml"));
-        match own {
-            Some(own) if !system.exists() && !rustix::process::geteuid().is_root() => own,
-            _ => system,
+        let is_service = Path::new(SYSTEM).exists() || rustix::process::geteuid().is_root();
+        Places::unnamed(is_service, environment)
+    }
+
+    /// The configuration where nobody named one: the service's, a person's own, or who has none, what somebody wrote for all.
+    fn unnamed(is_service: bool, environment: &Environment) -> PathBuf {
+        match environment.config_home.as_ref().map(|home| home.join(FILE)).filter(|_| !is_service) {
+            None => PathBuf::from(SYSTEM),
+            Some(own) if own.exists() => own,
+            Some(own) => Places::config_of_all(environment).filter(|path| path.exists()).unwrap_or(own),
         }
+    }
+
+    /// The configuration for all people of the machine who have none of their own; each has a daemon of their own all the same.
+    pub fn config_of_all(environment: &Environment) -> Option<PathBuf> {
+        let mut all =
+            environment.config_dirs.iter().filter(|folder| folder.is_absolute()).map(|folder| folder.join(FILE));
+        let first = all.next()?;
+        Some(if first.exists() { first } else { all.find(|path| path.exists()).unwrap_or(first) })
     }
 
     pub fn new(config_path: &Path, config: &Config, environment: &Environment) -> Places {
@@ -478,6 +496,10 @@ impl Environment {
             path: std::env::var_os("PATH"),
             config: path("GIT_JIRA_AGENT_CONFIG"),
             config_home: path("XDG_CONFIG_HOME").or_else(|| below_home(".config")),
+            config_dirs: path("XDG_CONFIG_DIRS")
+                .map_or_else(|| vec!["/etc/xdg".into()], |paths| std::env::split_paths(&paths).collect()),
+            git_config_global: path("GIT_CONFIG_GLOBAL"),
+            git_config_system: path("GIT_CONFIG_SYSTEM"),
             state_home: path("XDG_STATE_HOME").or_else(|| below_home(".local/state")),
             runtime_dir: path("XDG_RUNTIME_DIR"),
             credentials_directory: path("CREDENTIALS_DIRECTORY"),
@@ -508,6 +530,9 @@ impl Environment {
 
 /// The configuration of the system's service.
 pub const SYSTEM: &str = "/etc/git-jira-agent/config.toml";
+
+/// Where a configuration lies below a folder of configurations.
+const FILE: &str = "git-jira-agent/config.toml";
 
 const MOST_PUSH_OPTIONS: usize = 100;
 
@@ -668,6 +693,45 @@ mod tests {
             &format!("{account}keys = [\"CORE\", \"PAY\"]\n"),
             "account a: keys: no `projects` of its sites names PAY",
         );
+    }
+
+    #[test]
+    fn k15_clones_are_known_by_their_remotes_in_a_persons_own_configuration_only() {
+        let text = "[[account]]\nname = \"a\"\nremotes = [\"git.example.org\"]\n";
+        let config = Config::parse(text, Path::new("/etc/c.toml")).unwrap();
+        assert!(!config.account[0].has_root() && config.account_of(Path::new("/")).is_none());
+        let found = Config::parse(text, Path::new(SYSTEM)).unwrap_err().to_string();
+        assert!(found.contains("account a: remotes are for a person's own daemon"), "{found}");
+        check("[[account]]\nname = \"a\"\n", "account a: it needs a root");
+        check(
+            &text.replace("git.example.org", "**"),
+            "account a: remotes: \"**\" would fit the clones of every server",
+        );
+    }
+
+    #[test]
+    fn k15_who_has_no_configuration_of_their_own_has_the_one_for_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let [home, first, second] = ["home", "first", "second"].map(|name| folder.path().join(name));
+        let environment = Environment {
+            config_home: Some(home.clone()),
+            config_dirs: vec![first.clone(), second.clone()],
+            ..Environment::default()
+        };
+        let write = |folder: &Path| {
+            fs::create_dir_all(folder.join("git-jira-agent")).unwrap();
+            fs::write(folder.join(FILE), "").unwrap();
+        };
+        assert_eq!(Places::unnamed(false, &environment), home.join(FILE), "to be made");
+        assert_eq!(Places::config_of_all(&environment), Some(first.join(FILE)), "to be made");
+        write(&second);
+        assert_eq!(Places::unnamed(false, &environment), second.join(FILE));
+        write(&first);
+        assert_eq!(Places::unnamed(false, &environment), first.join(FILE), "the first counts most");
+        assert!(!Places::new(&first.join(FILE), &Config::default(), &environment).shared, "a daemon for each person");
+        assert_eq!(Places::unnamed(true, &environment), Path::new(SYSTEM));
+        write(&home);
+        assert_eq!(Places::unnamed(false, &environment), home.join(FILE));
     }
 
     #[test]

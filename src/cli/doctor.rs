@@ -248,6 +248,14 @@ fn hook_finding(hook: &host::HookState, git_dir: &Path) -> Finding {
             Hindrance::HooksPathElsewhere(dir) => {
                 bad(format!("{name} is not run: core.hooksPath makes Git look in {}", dir.display()), &install)
             }
+            Hindrance::SwitchedOff(called) => bad(
+                format!("{name} is switched off: hook.{called}.enabled is false"),
+                &format!("git config hook.{called}.enabled true"),
+            ),
+            Hindrance::OldGit(version) => bad(
+                format!("{name} stands in Git's configuration, out of which Git {version} runs no hooks"),
+                &format!("Git {} or later, or {install}", host::since()),
+            ),
             Hindrance::AgentMissing(agent) => {
                 bad(format!("{name} calls {}, which cannot be run", agent.display()), &install)
             }
@@ -257,6 +265,7 @@ fn hook_finding(hook: &host::HookState, git_dir: &Path) -> Finding {
         Owner::Ours { stale: true, .. } => bad(format!("{name} is of an older agent"), &install),
         Owner::Ours { chained: true, .. } => good(format!("{name} fires, and the hook that was there runs after it")),
         Owner::Ours { .. } => good(format!("{name} fires")),
+        Owner::Configured { .. } => good(format!("{name} fires, out of Git's configuration")),
         Owner::Changed => bad(format!("{name} was edited"), "move it away, then install again"),
         Owner::Foreign if host::is_put_aside(&hook.path, name) => bad(
             format!("{name} is {}'s, which put ours aside", host::Tool::of_file(&hook.path).name()),

@@ -41,6 +41,8 @@ struct Shown {
     hooks_path: Option<String>,
     hooks: Vec<Ours>,
     others: Vec<Other>,
+    /// Hooks that stand in Git's configuration, ours and others.
+    configured: Vec<Configured>,
     /// When the daemon last heard of the repository, in milliseconds.
     last_event_at: Option<i64>,
 }
@@ -51,12 +53,20 @@ struct Git {
     version: String,
 }
 
+#[derive(Serialize)]
+struct Configured {
+    #[serde(flatten)]
+    hook: host::Configured,
+    /// The Gits of those that were found that run it.
+    run_by: Vec<PathBuf>,
+}
+
 /// A hook of ours, or one that is to be there.
 #[derive(Serialize)]
 struct Ours {
     hook: &'static str,
     when: &'static str,
-    /// `link`, `shim`, `drop-in`, `shared`, `legacy`, or `none`.
+    /// `link`, `shim`, `drop-in`, `shared`, `legacy`, `config`, or `none`.
     reached: &'static str,
     path: PathBuf,
     healthy: bool,
@@ -93,7 +103,15 @@ fn look(git_dir: &Path, context: &Context) -> anyhow::Result<Shown> {
         path: hook.path,
     };
     let gits = host::gits(context.environment.path.as_deref().unwrap_or_default());
+    let new: Vec<&PathBuf> =
+        gits.iter().filter(|(_, version)| host::runs_configured(version)).map(|(path, _)| path).collect();
+    let configured = |hook: host::Configured| {
+        let run_by = new.iter().filter(|_| hook.enabled).map(|path| (*path).clone()).collect();
+        Configured { hook, run_by }
+    };
+    let configured = host::configured(git_dir)?.into_iter().map(configured).collect();
     Ok(Shown {
+        configured,
         git_dir: git_dir.to_owned(),
         place: if place == Place::Server { "server" } else { "clone" },
         kind: host::kind(git_dir).ok(),
@@ -119,6 +137,7 @@ fn last_event(git_dir: &Path, context: &Context) -> Option<i64> {
 
 fn reached(hook: &host::HookState, shared: Option<&Path>) -> &'static str {
     match &hook.owner {
+        Owner::Configured { .. } => "config",
         Owner::Ours { .. } if hook.path.is_symlink() => "link",
         Owner::Ours { .. } if hook.path.ends_with(host::DROP_IN) => "drop-in",
         Owner::Ours { .. } if shared.is_some_and(|shared| hook.path.starts_with(shared)) => "shared",
@@ -160,7 +179,11 @@ fn print(shown: &Shown, context: &Context) {
         };
         match &hook.because {
             None => {
-                let how = if hook.reached == "legacy" { "run by pre-commit" } else { hook.reached };
+                let how = match hook.reached {
+                    "legacy" => "run by pre-commit",
+                    "config" => "out of Git's configuration",
+                    other => other,
+                };
                 show::line(format_args!("  {} {}  {how}, {fired}", paint.good("ok "), hook.hook));
                 show::line(paint.faint(format_args!("        {}", hook.when)));
             }
@@ -177,10 +200,29 @@ fn print(shown: &Shown, context: &Context) {
     for other in rest {
         show::line(format_args!("      {}  {}", Untrusted::text(&other.hook), beside(other)));
     }
+    shown.configured.iter().for_each(in_configuration);
     match shown.last_event_at {
         Some(at) => show::line(format_args!("  the daemon last heard of it {}", clock::show(at))),
         None => show::line("  the daemon has not heard of it, or does not answer"),
     }
+}
+
+fn in_configuration(Configured { hook, run_by }: &Configured) {
+    let text = |text: &str| Untrusted::text(text).to_string();
+    let by: Vec<String> = run_by.iter().map(|git| text(&git.display().to_string())).collect();
+    let by = match (hook.enabled, by.is_empty()) {
+        (false, _) => "switched off".to_owned(),
+        (true, true) => format!("run by no Git here: it takes {}", host::since()),
+        (true, false) => format!("run by {}", by.join(", ")),
+    };
+    let whose = if hook.ours { "ours" } else { "somebody else's" };
+    show::line(format_args!(
+        "  hook.{} on {} in the {} configuration ({}): {whose}, {by}",
+        text(&hook.name),
+        text(&hook.events.join(", ")),
+        text(&hook.scope),
+        text(&hook.file.display().to_string())
+    ));
 }
 
 fn beside(other: &Other) -> String {

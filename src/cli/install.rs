@@ -1,5 +1,7 @@
 //! `agent install` and `agent uninstall`: hooks into a repository, and out again.
 
+mod remote;
+
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,6 +27,13 @@ pub struct Install {
     /// Put in only this hook, such as commit-msg; may be given several times. Default: all of ours
     #[arg(long = "hook", value_name = "NAME")]
     hooks: Vec<String>,
+    /// Instead of one repository: all your clones of this server, today's and tomorrow's, such as git.example.org or
+    /// ssh://git.example.org/team/**; may be given several times. Alone: all `remotes` of the accounts. Needs Git 2.54
+    #[arg(long, value_name = "SERVER", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["path", "hooks"])]
+    remote: Vec<String>,
+    /// With --remote: for everybody on this machine, by the machine's configuration of Git
+    #[arg(long, requires = "remote")]
+    system: bool,
 }
 
 #[derive(clap::Args)]
@@ -34,9 +43,18 @@ pub struct Uninstall {
     /// Take everything about it out of Jira as well, and forget its id; needs the daemon
     #[arg(long)]
     forget: bool,
+    /// Instead of one repository: take away what install --remote put in for this server; alone: for all
+    #[arg(long, value_name = "SERVER", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["path", "forget"])]
+    remote: Vec<String>,
+    /// With --remote: what was put in for everybody on this machine
+    #[arg(long, requires = "remote")]
+    system: bool,
 }
 
 pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
+    if !word.remote.is_empty() {
+        return remote::install(&word, context);
+    }
     let git_dir = host::find_git_dir(&word.path.map_or_else(std::env::current_dir, Ok)?)?;
     let (config, places) = context.config()?;
     make_spool(&places)?;
@@ -53,6 +71,9 @@ pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
 }
 
 pub fn uninstall(word: Uninstall, context: &Context) -> anyhow::Result<ExitCode> {
+    if !word.remote.is_empty() {
+        return remote::uninstall(&word, context);
+    }
     let git_dir = host::find_git_dir(&word.path.map_or_else(std::env::current_dir, Ok)?)?;
     if word.forget {
         forget(&git_dir, context)?;
@@ -107,7 +128,9 @@ fn forget(git_dir: &Path, context: &Context) -> anyhow::Result<()> {
 fn keep_out(git_dir: &Path, context: &Context) -> anyhow::Result<()> {
     let Ok((config, places)) = context.config() else { return Ok(()) };
     let shared = host::shared_hooks(git_dir)?.is_some();
-    let Some(account) = config.account_of(git_dir).filter(|account| account.auto_link || shared) else { return Ok(()) };
+    // Hooks out of Git's configuration stay, and so does what a host has for all.
+    let returns = |account: &&Account| account.auto_link || shared || !account.contains(git_dir);
+    let Some(account) = config.account_of(git_dir).filter(returns) else { return Ok(()) };
     let name = account.repository_name(git_dir);
     edit::change(&places.config, |edit| set_among(edit.account_called(&account.name)?, "exclude", &name, true))?;
     show::line(format_args!("account {} leaves out {name} from now on; `agent install` links it again", account.name));

@@ -8,7 +8,7 @@ use super::passage;
 use super::place::Git;
 use super::shim::{self, Shim, Stand};
 use super::tool::{self, Tool};
-use super::{ALL, Error, FIRED, HookChange, HookReport, Identity, Outcome};
+use super::{ALL, Error, FIRED, HookChange, HookReport, Identity, Outcome, TAKEN_UP};
 
 /// The hooks of one repository, and the lock on them.
 pub(super) struct Hooks {
@@ -38,8 +38,10 @@ pub(super) struct Plan {
 const BEFORE: &str = "before";
 /// What the hooks keep beside our manifest: tips handed over, a push under way, pushes that were told, a mark that one was
 /// not, one that a policy holds, one that none does, what a person accepted of a team, the way to a daemon, and more.
-const KEPT_BY_HOOKS: [&str; 12] =
-    ["told", "pushing", "pushed", "dirty", "config", "policy", "plain", "name", "scanned", "place", "trusted", "door"];
+const KEPT_BY_HOOKS: [&str; 13] = [
+    "told", "pushing", "pushed", "dirty", "config", "policy", "plain", "name", "scanned", "place", "trusted", "door",
+    TAKEN_UP,
+];
 /// What git may leave of an entry it has taken out: it ends a line that had no end, and it keeps the heading of an
 /// empty section that stands below a comment.
 const LEFT_BY_GIT: [&[u8]; 4] = [b"", b"\n", b"[agent]\n", b"\n[agent]\n"];

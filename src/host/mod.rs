@@ -22,6 +22,7 @@ mod copy;
 pub(crate) mod create;
 mod dir;
 mod drop_in;
+mod everywhere;
 mod gitolite;
 mod hooks;
 mod kind;
@@ -47,6 +48,7 @@ pub(crate) use copy::{copied_from, is_original, part};
 use dir::{Dir, Entry};
 use drop_in::DropIn;
 pub(crate) use drop_in::FILE as DROP_IN;
+pub(crate) use everywhere::{Configured, Everywhere, configured, runs_configured, since};
 use hooks::{Hooks, Plan};
 pub(crate) use kind::{Kind, is_companion};
 use manifest::{FOLDER, Found, Manifest, compare};
@@ -146,6 +148,10 @@ pub(crate) enum Owner {
         /// `install` would write it anew.
         stale: bool,
     },
+    /// It is ours and stands in Git's configuration, for all clones of a server.
+    Configured {
+        agent: PathBuf,
+    },
     /// It bears our mark, but somebody edited it.
     Changed,
     Foreign,
@@ -158,6 +164,10 @@ pub(crate) enum Hindrance {
     /// `core.hooksPath` makes git look here instead.
     HooksPathElsewhere(PathBuf),
     AgentMissing(PathBuf),
+    /// It stands in the configuration under this name, and somebody switched it off there.
+    SwitchedOff(String),
+    /// It stands in the configuration, and the Git that is found first is too old to run it: this version.
+    OldGit(String),
 }
 
 /// Why hooks could not be put in, taken out or looked at.
@@ -212,6 +222,12 @@ pub(crate) enum Error {
     Host { path: PathBuf, because: String },
     #[error("{0} is in the way")]
     Obstacle(PathBuf),
+    #[error("{0} is there: another program is changing Git's configuration; if none is, remove that file")]
+    Locked(PathBuf),
+    #[error("{path} cannot be changed, and nothing was")]
+    Closed { path: PathBuf, source: std::io::Error },
+    #[error("{folder} serves {config} already; take it out there first, with `agent uninstall --remote`")]
+    Elsewhere { folder: PathBuf, config: PathBuf },
     #[error("the agent's path must be absolute and of one line: {0:?}")]
     AgentPath(PathBuf),
     #[error("{path} cannot be read as a list of our hooks")]
@@ -428,7 +444,73 @@ pub(crate) fn uninstall(git_dir: &Path, forget: bool) -> Result<Uninstalled, Err
 
 /// Tells how the hooks of a repository stand, and changes nothing.
 pub(crate) fn inspect(git_dir: &Path) -> Result<Vec<HookState>, Error> {
-    inspect_with(&Git::default(), git_dir)
+    let git = Git::default();
+    let mut found = inspect_with(&git, git_dir)?;
+    if git.place(git_dir)? == Place::Clone {
+        look_beside(&git, git_dir, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// Where Git does not come to a file of ours, a hook in its configuration may serve the clone.
+fn look_beside(git: &Git, git_dir: &Path, found: &mut [HookState]) -> Result<(), Error> {
+    let configured = everywhere::configured_with(git, git_dir)?;
+    let mut version = None;
+    for hook in found.iter_mut().filter(|hook| !fires(hook)) {
+        let is_its = |one: &&Configured| one.ours && one.events.iter().any(|event| event == hook.name);
+        let Some(one) = configured.iter().find(is_its) else { continue };
+        let version: &String = match &version {
+            Some(version) => version,
+            None => version.insert(git.version()?),
+        };
+        let agent = one.agent(hook.name);
+        let missing = |agent: &PathBuf| rustix::fs::access(agent, rustix::fs::Access::EXEC_OK).is_err();
+        hook.path = one.shim(hook.name);
+        hook.hindrances = match &agent {
+            None => vec![Hindrance::AgentMissing(hook.path.clone())],
+            Some(agent) if missing(agent) => vec![Hindrance::AgentMissing(agent.clone())],
+            Some(_) => Vec::new(),
+        };
+        if !one.enabled {
+            hook.hindrances.push(Hindrance::SwitchedOff(one.name.clone()));
+        }
+        if !runs_configured(version) {
+            hook.hindrances.push(Hindrance::OldGit(version.clone()));
+        }
+        hook.owner = Owner::Configured { agent: agent.unwrap_or_default() };
+    }
+    Ok(())
+}
+
+/// Whether Git starts a file of ours.
+fn fires(hook: &HookState) -> bool {
+    matches!(hook.owner, Owner::Ours { .. }) && hook.hindrances.is_empty()
+}
+
+/// Whether Git starts a file of ours for a hook of a clone, so that one in its configuration has nothing to do.
+pub(crate) fn is_served_by_file(git_dir: &Path, hook: &str) -> bool {
+    let files = || inspect_with(&Git::default(), git_dir);
+    has_hooks(git_dir) && files().is_ok_and(|files| files.iter().any(|one| one.name == hook && fires(one)))
+}
+
+/// Takes up a clone in which nobody put hooks, at the first hook that Git runs there out of its configuration: it gets an id,
+/// and what is pushed from now on is news. With `config`, its hooks use that configuration.
+pub(crate) fn take_up(repository: &git::Repository, config: Option<&Path>) -> Result<(), Error> {
+    let git_dir = repository.common_dir();
+    if has_hooks(git_dir) || git_dir.join(FOLDER).join(TAKEN_UP).exists() {
+        return Ok(());
+    }
+    let common = Dir::open(git_dir)?;
+    let folder = common.make(FOLDER)?;
+    let _lock = common.lock()?;
+    if git::Repository::open(git_dir)?.id().is_none() {
+        give_id(repository)?;
+    }
+    if let Some(config) = config {
+        set_config(repository, config)?;
+    }
+    folder.put(TAKEN_UP, b"", folder.stat()?.st_mode & 0o666)?;
+    copy::note(git_dir)
 }
 
 /// Notes in a repository whether a policy holds there, for its `pre-receive` to wait for; tells whether that changed.
@@ -490,9 +572,12 @@ pub(crate) fn is_served(repository: &git::Repository, account: Option<&Account>)
     }
 }
 
-/// When the hooks of a repository were put in last, in seconds since the epoch; `None` where there are none of ours.
+/// When the hooks of a repository were put in last, or the first one fired out of Git's configuration, in seconds since the
+/// epoch; `None` where there are none of ours.
 pub(crate) fn installed_at(git_dir: &Path) -> Option<i64> {
-    Some(std::os::unix::fs::MetadataExt::mtime(&std::fs::metadata(Manifest::path(git_dir)).ok()?))
+    let marks = [Manifest::path(git_dir), git_dir.join(FOLDER).join(TAKEN_UP)];
+    let meta = marks.iter().find_map(|mark| std::fs::metadata(mark).ok())?;
+    Some(std::os::unix::fs::MetadataExt::mtime(&meta))
 }
 
 /// Whether others push to a repository, or somebody works in it.
@@ -521,6 +606,8 @@ fn fired(git_dir: &Path, hook: &str) -> PathBuf {
 
 /// What the names of the notes of [`note_fired`] begin with.
 const FIRED: &str = "fired-";
+/// The mark of [`take_up`].
+const TAKEN_UP: &str = "taken-up";
 /// The mark of [`mark_plain`], under the name the shim looks for.
 const PLAIN: &str = "plain";
 /// How coarse the times of files may be.

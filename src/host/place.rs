@@ -96,6 +96,38 @@ impl Git {
         }
     }
 
+    /// Lists all settings of a repository whose keys fit, in the order in which they count: scope, file, key and value.
+    pub(super) fn settings_like(
+        &self,
+        git_dir: &Path,
+        keys: &str,
+    ) -> Result<Vec<(String, PathBuf, String, String)>, Error> {
+        let told =
+            self.ask(git_dir, git_dir, &["config", "--show-scope", "--show-origin", "-z", "--get-regexp", keys])?;
+        if !matches!(told.status, 0 | 1) {
+            return Err(told.into_error("config --get-regexp"));
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let fields: Vec<&[u8]> = told.out.split(|&byte| byte == 0).collect();
+        let setting = |fields: &[&[u8]]| {
+            let [scope, origin, said] = fields else { return None };
+            let file = OsStr::from_bytes(origin.strip_prefix(b"file:").unwrap_or(origin));
+            let (key, value) = match said.iter().position(|&byte| byte == b'\n') {
+                Some(at) => (&said[..at], &said[at + 1..]),
+                None => (*said, &b"true"[..]),
+            };
+            Some((text(scope), git_dir.join(file), text(key), text(value)))
+        };
+        Ok(fields.chunks(3).filter_map(setting).collect())
+    }
+
+    /// The version of the Git that is found first.
+    pub(super) fn version(&self) -> Result<String, Error> {
+        let told = self.run(Path::new("/"), [OsStr::new("--version")])?;
+        let said = String::from_utf8_lossy(&told.out);
+        Ok(said.trim().strip_prefix("git version ").unwrap_or(said.trim()).to_owned())
+    }
+
     pub(super) fn has_id(&self, git_dir: &Path) -> Result<bool, Error> {
         Ok(self.get(git_dir, &["--local", "agent.repoid"])?.is_some())
     }

@@ -113,16 +113,43 @@ impl Shim {
             }
             Some(before) => format!("\"${{0%/*}}/{before}\""),
         };
-        let guard = guard(self.hook);
-        let text = TEMPLATE.replace("@GUARD@\n", guard).replace("@HOOK@", self.hook).replace("@BEFORE@", &before);
+        self.filled(TEMPLATE, &before, &guard(self.hook))
+    }
+
+    /// The same for a shim that runs beside a clone's own hooks, out of Git's configuration, and knows the clone only by where
+    /// Git started it. With `config`, the agent uses that configuration.
+    pub(super) fn render_beside(&self, config: Option<&Path>) -> Vec<u8> {
+        let config = config.map(|path| String::from_utf8_lossy(&quote(path.as_os_str())).into_owned());
+        let words = config.map_or_else(|| "--beside".to_owned(), |config| format!("--beside --config {config}"));
+        let template = TEMPLATE.replace("hook @HOOK@", &format!("hook {words} @HOOK@"));
+        self.filled(&template, "''", &guard_beside(self.hook))
+    }
+
+    fn filled(&self, template: &str, before: &str, guard: &str) -> Vec<u8> {
+        let text = template.replace("@GUARD@\n", guard).replace("@HOOK@", self.hook).replace("@BEFORE@", before);
         let (head, tail) = text.split_once("@AGENT@").expect("the template names the agent once");
         [head.as_bytes(), &quote(self.agent.as_os_str()), tail.as_bytes()].concat()
     }
 }
 
-/// What spares the start of the agent where it has nothing to do.
-fn guard(hook: &str) -> &'static str {
+/// What spares the start of the agent out of Git's configuration. All worktrees of a clone have one folder.
+fn guard_beside(hook: &str) -> String {
+    let common = "common=${GIT_DIR:-.git}\n\
+         if read -r way 2>/dev/null <\"$common/commondir\"; then\n    \
+             case $way in /*) common=$way ;; *) common=$common/$way ;; esac\n\
+         fi\n";
     match hook {
+        "reference-transaction" => format!(
+            "[ \"$1\" = committed ] || go_on \"$@\"\n{common}[ -e \"$common/agent/pushing\" ] || go_on \"$@\"\n"
+        ),
+        "commit-msg" => format!("{common}plain=$common/agent/plain\n{SAYS_NOTHING}"),
+        other => guard(other),
+    }
+}
+
+/// What spares the start of the agent where it has nothing to do.
+fn guard(hook: &str) -> String {
+    let text = match hook {
         // Git runs this hook three times for every reference; only the last time tells something, and only after pre-push.
         "reference-transaction" => {
             "[ \"$1\" = committed ] || go_on \"$@\"\n\
@@ -139,22 +166,25 @@ fn guard(hook: &str) -> &'static str {
         // What has no `#` and no hyphen before a digit asks nothing of Jira, and where no policy holds nothing is to be said
         // of it. The agent notes that none does, and by which configuration; once that changes it is asked again.
         "commit-msg" => {
-            "plain=${0%/*}/../agent/plain\n\
-             [ -e \"$plain\" ] || plain=${GIT_DIR:-.git}/agent/plain\n\
-             says_nothing() {\n    \
-                 read -r config 2>/dev/null <\"$plain\" && [ \"${GIT_JIRA_AGENT_CONFIG:-$config}\" = \"$config\" ] || return 1\n    \
-                 [ -e \"$config\" ] && [ \"$plain\" -nt \"$config\" ] || return 1\n    \
-                 lines=\n    \
-                 while read -r line || [ -n \"$line\" ]; do\n        \
-                     case $lines$line in *'#'* | *-[0-9]* | xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx*) return 1 ;; esac\n        \
-                     lines=x$lines\n    \
-                 done 2>/dev/null <\"$1\"\n\
-             }\n\
-             ! says_nothing \"$1\" || go_on \"$@\"\n"
+            let beside = "plain=${0%/*}/../agent/plain\n[ -e \"$plain\" ] || plain=${GIT_DIR:-.git}/agent/plain\n";
+            return format!("{beside}{SAYS_NOTHING}");
         }
         _ => "",
-    }
+    };
+    text.to_owned()
 }
+
+/// Ends where a message asks nothing, by the mark that `$plain` leads to.
+const SAYS_NOTHING: &str = "says_nothing() {\n    \
+         read -r config 2>/dev/null <\"$plain\" && [ \"${GIT_JIRA_AGENT_CONFIG:-$config}\" = \"$config\" ] || return 1\n    \
+         [ -e \"$config\" ] && [ \"$plain\" -nt \"$config\" ] || return 1\n    \
+         lines=\n    \
+         while read -r line || [ -n \"$line\" ]; do\n        \
+             case $lines$line in *'#'* | *-[0-9]* | xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx*) return 1 ;; esac\n        \
+             lines=x$lines\n    \
+         done 2>/dev/null <\"$1\"\n\
+     }\n\
+     ! says_nothing \"$1\" || go_on \"$@\"\n";
 
 /// Reads the version of a shim and, as far as this version understands it, what it says; `None` for any other file.
 pub(super) fn read(hook: &'static str, bytes: &[u8]) -> Option<(u32, Option<Shim>)> {
@@ -261,6 +291,22 @@ mod tests {
         check_reads_back("pre-push", "/usr/bin/agent", Some("../agent/before/pre-push"));
         check_reads_back("prepare-commit-msg", "/usr/bin/agent", Some("../agent/before/prepare-commit-msg"));
         check_reads_back("reference-transaction", "/opt/it's $(here)/a \"b\"/agent", Some("../../agent/before/x"));
+    }
+
+    #[test]
+    fn a_shim_beside_a_clones_own_says_what_it_was_made_of() {
+        for hook in ["prepare-commit-msg", "commit-msg", "pre-push", "reference-transaction"] {
+            let shim = Shim { hook, agent: "/opt/it's/agent".into(), before: None };
+            let text = shim.render_beside(Some(Path::new("/etc/it's/config.toml")));
+            assert_eq!(read(hook, &text), Some((VERSION, Some(shim))));
+            let text = String::from_utf8(text).unwrap();
+            let words = format!("hook --beside --config '/etc/it'\\''s/config.toml' {hook}");
+            assert_eq!(text.matches("\"$agent\" hook ").count(), text.matches(&words).count(), "{text}");
+            assert!(text.contains(&words) && !text.contains("${0%/*}/../"), "{text}");
+            for shell in ["sh", "bash"] {
+                assert!(Command::new(shell).arg("-nc").arg(&text).status().unwrap().success(), "{shell}: {text}");
+            }
+        }
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod policy;
 mod process;
 mod push;
 mod relink;
+mod remote;
 mod repo;
 mod repositories;
 mod rewritten;

@@ -66,7 +66,7 @@ struct Repository {
     site: Option<String>,
     /// Which program serves it; `None` where that cannot be found out.
     kind: Option<host::Kind>,
-    /// How Git comes to our hooks: `link`, `file`, `drop-in`, `shared-drop-in` or `none`.
+    /// How Git comes to our hooks: `link`, `file`, `drop-in`, `shared-drop-in`, `config` or `none`.
     reached: &'static str,
     /// Why it does not.
     because: Option<String>,
@@ -220,7 +220,11 @@ fn reached(git_dir: &Path) -> (&'static str, Option<String>) {
             (_, Some(Hindrance::AgentMissing(agent))) => {
                 Some(format!("{name} calls {}, which cannot be run", agent.display()))
             }
-            (Owner::Ours { .. }, None) => None,
+            (_, Some(Hindrance::SwitchedOff(called))) => Some(format!("hook.{called}.enabled is false")),
+            (_, Some(Hindrance::OldGit(version))) => {
+                Some(format!("Git {version} runs no hooks out of its configuration"))
+            }
+            (Owner::Ours { .. } | Owner::Configured { .. }, None) => None,
             (Owner::Changed, None) => Some(format!("{name} was edited")),
             (Owner::Foreign, None) => Some(format!("{name} is somebody else's")),
             (Owner::Absent, None) => Some(format!("{name} is not there")),
@@ -234,6 +238,7 @@ fn reached(git_dir: &Path) -> (&'static str, Option<String>) {
     let how = match () {
         () if is(|path| path.ends_with(host::DROP_IN)) && own => "drop-in",
         () if is(|path| path.ends_with(host::DROP_IN)) => "shared-drop-in",
+        () if hooks.iter().all(|hook| matches!(hook.owner, Owner::Configured { .. })) => "config",
         () if !own => "shared-file",
         () if is(Path::is_symlink) => "link",
         () => "file",

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
-use crate::config::{Config, Environment, Places};
+use crate::config::{self, Config, Environment, Places};
 use crate::event::{Event, EventId, Kind, Origin};
 use crate::git::{self, Budget, Known, Repository, Told, Update};
 use crate::host::Account;
@@ -48,6 +48,9 @@ pub struct Arguments {
     /// The configuration file; default the one the repository names, else that of every other word
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Git runs it out of its configuration, in whatever clone it fits
+    #[arg(long)]
+    beside: bool,
     /// The hook's name, such as post-receive
     name: String,
     /// The hook that was there before, run afterwards with the same input
@@ -78,6 +81,7 @@ impl Arguments {
         if Path::new(&program).file_name() == Some(OsStr::new(host::LINKED)) {
             return Some(Arguments {
                 config: None,
+                beside: false,
                 name: host::LINKED.to_owned(),
                 then: None,
                 event: None,
@@ -172,10 +176,15 @@ impl Call {
             Ok(hook) => hook,
             // `commit-msg` says it for both.
             Err(_) if name == PREPARE => return Done::default(),
+            // Where nothing is configured, nobody asked for anything in this clone.
+            Err(error) if self.arguments.beside && is_not_configured(&error) => return Done::default(),
             Err(error) => {
                 return Done { lines: vec![format!("jira: nothing was linked: {error:#}")], ..Done::default() };
             }
         };
+        if self.arguments.beside && !hook.is_wanted_beside() {
+            return Done::default();
+        }
         hook.watch_usually();
         let lines = hook.work(&self.stdin, arguments).unwrap_or_else(|error| vec![format!("jira: {error:#}")]);
         let mut done = Done { lines: hook.said.take(), answered: None, refused: hook.refused.get() };
@@ -293,6 +302,10 @@ impl Hook {
             said.push(format!("jira: {because}"));
         }
         let places = Places::new(&path, &config, &environment);
+        if call.arguments.beside && config.account_of(&git_dir).is_some() {
+            host::take_up(&repository, call.arguments.config.as_deref())?;
+            repository = Repository::open(&git_dir)?;
+        }
         host::note_fired(&git_dir, name);
         let hidden = config.account_of(&git_dir).and_then(Account::hidden);
         let repository = repository.hiding(hidden);
@@ -310,6 +323,12 @@ impl Hook {
             said: RefCell::new(said),
             refused: Cell::default(),
         })
+    }
+
+    /// Whether a hook out of Git's configuration has something to do here: the clone belongs to an account, and no file of
+    /// ours does it.
+    fn is_wanted_beside(&self) -> bool {
+        self.config.account_of(&self.git_dir).is_some() && !host::is_served_by_file(&self.git_dir, &self.name)
     }
 
     /// Has the watchman end what is not a policy's to decide.
@@ -513,6 +532,10 @@ fn git_dir(environment: &Environment) -> anyhow::Result<PathBuf> {
         Ok(path) => Ok(host::find_git_dir(&path)?),
         Err(error) => anyhow::bail!("{}: {error}", named.display()),
     }
+}
+
+fn is_not_configured(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(config::Error::Missing(_)))
 }
 
 /// Prints little, once, and tells whether somebody took it, which no push depends on.
