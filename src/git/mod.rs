@@ -30,7 +30,7 @@ pub use command::MISLEADING;
 pub use create::{Author, New};
 pub use files::{Change, File, Files, Helper};
 pub use history::{Budget, Commit, Ident, Walk};
-pub use pushed::{Pushed, branch_of, heard, unheard};
+pub use pushed::{Pushed, branch_of, heard, is_tracking, unheard};
 pub use remotes::remotes;
 pub use scanned::Scanned;
 pub use signed::Signed;

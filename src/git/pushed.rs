@@ -93,9 +93,14 @@ pub fn branch_of(tracking: &RefName) -> RefName {
     RefName::new([b"refs/heads/", &below[at..]].concat())
 }
 
+/// Whether a ref follows a branch at a remote. `refs/remotes/origin/HEAD` stands for another one, and moves with it.
+pub fn is_tracking(name: &RefName) -> bool {
+    name.as_bytes().starts_with(b"refs/remotes/") && !name.as_bytes().ends_with(b"/HEAD")
+}
+
 /// Where the remote-tracking refs but one were at a moment: as their logs say, else where they are.
 fn then(logs: &BTreeMap<RefName, Vec<Entry>>, refs: &[(RefName, Oid)], but: &RefName, at: i64) -> Vec<Oid> {
-    let remotes = refs.iter().filter(|(name, _)| name.as_bytes().starts_with(b"refs/remotes/") && name != but);
+    let remotes = refs.iter().filter(|(name, _)| is_tracking(name) && name != but);
     let was = |(name, id): &(RefName, Oid)| match logs.get(name) {
         Some(entries) => entries.iter().rev().find(|entry| entry.at <= at).and_then(|entry| entry.new),
         None => Some(*id),
@@ -155,6 +160,15 @@ mod tests {
         let line = format!("{NONE} {A} Ann <b> C <ann@example.org> 1700000000 +0100\t{message}");
         let entry = Entry { old: None, new: Oid::from_hex(A.as_bytes()), at: 1_700_000_000, push };
         assert_eq!(read(line.as_bytes()), Some(entry));
+    }
+
+    #[test]
+    fn c3_a_ref_that_stands_for_a_branch_at_the_remote_was_not_there_before_it() {
+        let id = |digit: u8| Oid::from_bytes(&[digit; 20]).unwrap();
+        let refs = [("origin/HEAD", 2), ("origin/main", 2), ("origin/other", 1), ("x/HEAD/y", 3)];
+        let refs = refs.map(|(name, digit)| (RefName::new(format!("refs/remotes/{name}")), id(digit)));
+        let others = then(&BTreeMap::new(), &refs, &refs[1].0, 0);
+        assert_eq!(others, [id(1), id(3)]);
     }
 
     #[test]

@@ -199,3 +199,19 @@ fn c3_an_agent_that_is_gone_or_kills_itself_leaves_commits_and_pushes_alone() {
     goes_on(&mut clone.command(&["commit", "--allow-empty", "-m", "y"]), 0);
     goes_on(&mut clone.command(&["push", "origin", "HEAD:main"]), 0);
 }
+
+#[test]
+fn c3_a_push_of_the_branch_that_the_remote_begins_on_is_told() {
+    let world = calm_world();
+    let repository = world.plain_repository("tool", &[]);
+    let first = world.clone_of(&repository, "first");
+    first.commit("begin");
+    first.push(&["origin", "HEAD:main"]);
+    // One that is cloned with something in it has a ref that stands for that branch.
+    let clone = world.clone_of(&repository, "second");
+    assert_eq!(clone.git(&["symbolic-ref", "refs/remotes/origin/HEAD"]), "refs/remotes/origin/main");
+    world.agent_says(&["install", clone.path.to_str().unwrap()]);
+    clone.commit("ABC-1 more");
+    let text = clone.push(&["origin", "HEAD:main"]);
+    assert!(text.contains("1 commit"), "{text}");
+}

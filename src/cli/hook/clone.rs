@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::git::{Budget, Known, Oid, RefName, Update, branch_of, heard};
+use crate::git::{Budget, Known, Oid, RefName, Update, branch_of, heard, is_tracking};
 use crate::host;
 
 use super::Hook;
@@ -66,8 +66,7 @@ impl Hook {
 
     /// The commits that no remote-tracking ref reached before: the record of what was pushed.
     fn push_from_clone(&self, updates: &[Update], moved: &[Update]) -> anyhow::Result<Vec<String>> {
-        let remotes =
-            self.repository.refs()?.into_iter().filter(|(name, _)| name.as_bytes().starts_with(b"refs/remotes/"));
+        let remotes = self.repository.refs()?.into_iter().filter(|(name, _)| is_tracking(name));
         // Of what a branch that is never sent has, nobody was told.
         let remotes = remotes.filter(|(name, _)| !self.repository.hides(&branch_of(name)));
         let others = remotes.filter(|(name, _)| !moved.iter().any(|update| update.name == *name)).map(|(_, id)| id);
