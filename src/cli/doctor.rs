@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{Context, admin, show};
 use crate::config::{Config, Places};
 use crate::git::Repository;
-use crate::host::{self, Hindrance, Owner};
+use crate::host::{self, Account, Hindrance, Owner};
 use crate::people;
 use crate::queue;
 use crate::serve::{AccountState, Status};
@@ -88,6 +88,7 @@ fn look(arguments: &Arguments, context: &Context) -> Vec<Finding> {
     findings.extend(site::look(&config, &places, context, arguments.offline));
     findings.extend(signatures(&config));
     findings.extend(accounts(&places));
+    findings.extend(clones(&config, &path));
     let here = host::find_git_dir(Path::new(".")).ok().filter(|_| arguments.repositories.is_empty());
     for path in arguments.repositories.iter().chain(&here) {
         findings.extend(repository(path, &config));
@@ -183,6 +184,30 @@ fn accounts(places: &Places) -> Vec<Finding> {
         ),
     };
     accounts.into_iter().map(finding).collect()
+}
+
+/// Whether hooks run in all clones of the servers that accounts name.
+fn clones(config: &Config, path: &Path) -> Vec<Finding> {
+    let look = || {
+        let Some(everywhere) = host::Everywhere::beside(path)? else { return Ok((Vec::new(), None)) };
+        Ok::<_, host::Error>((everywhere.remotes()?, everywhere.trouble()?))
+    };
+    let (there, trouble) = match look() {
+        Ok(found) => found,
+        Err(error) => return vec![bad(host::reason(&error), "the reason says what helps")],
+    };
+    let install = |remote: &str| format!("agent install --remote {remote}");
+    let remotes = config.account.iter().flat_map(|account| account.remotes.iter().map(move |remote| (account, remote)));
+    let finding = |(account, remote): (&Account, &String)| match (there.contains(remote), &trouble) {
+        (true, None) => good(format!("hooks are in all clones of {remote}, which belong to account {}", account.name)),
+        (true, Some(because)) => bad(format!("no hooks run in clones of {remote}: {because}"), &install(remote)),
+        (false, _) => good(format!(
+            "clones of {remote} belong to account {}; hooks are where somebody put them: {} puts them into all",
+            account.name,
+            install(remote)
+        )),
+    };
+    remotes.map(finding).collect()
 }
 
 fn repository(path: &Path, config: &Config) -> Vec<Finding> {

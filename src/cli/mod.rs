@@ -58,7 +58,8 @@ use crate::config::{self, Config, Environment, Places};
     arg_required_else_help = true
 )]
 struct Arguments {
-    /// The configuration file; default /etc/git-jira-agent/config.toml, else ~/.config/git-jira-agent/config.toml
+    /// The configuration file; default /etc/git-jira-agent/config.toml, else ~/.config/git-jira-agent/config.toml, else
+    /// /etc/xdg/git-jira-agent/config.toml
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]

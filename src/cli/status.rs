@@ -34,7 +34,8 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<ExitCode> 
         site_lines(name, site, counts, paint);
     }
     for account in &config.account {
-        let count = status.repositories.iter().filter(|repository| account.covers(repository.path.as_ref())).count();
+        let is_its = |path: &str| config.account_of(path.as_ref()).is_some_and(|found| found.name == account.name);
+        let count = status.repositories.iter().filter(|repository| is_its(&repository.path)).count();
         let site = config.site_of(account).map_or("no site", |site| &site.name);
         show::line(format_args!(
             "account {} ({}) -> {site}: {count} repositories have sent events",

@@ -99,6 +99,12 @@ pub(crate) fn since() -> String {
 }
 
 impl Everywhere {
+    /// What was put in beside our own configuration, wherever Git's is that leads to it.
+    pub(crate) fn beside(own_config: &Path) -> Result<Option<Everywhere>, Error> {
+        let everywhere = Everywhere::new(Path::new("/"), own_config);
+        Ok(everywhere.manifest()?.map(|manifest| Everywhere { config: manifest.config, ..everywhere }))
+    }
+
     /// For a configuration of Git's, with our files beside our own configuration.
     pub(crate) fn new(git_config: &Path, own_config: &Path) -> Everywhere {
         let config = git_config.canonicalize().unwrap_or_else(|_| git_config.to_owned());
@@ -150,6 +156,24 @@ impl Everywhere {
             changed = true;
         }
         Ok(changed)
+    }
+
+    /// Tells what is not as it was put in, where it was.
+    pub(crate) fn trouble(&self) -> Result<Option<String>, Error> {
+        let Some(manifest) = self.manifest()? else { return Ok(None) };
+        let config = manifest.config.display();
+        let lines = BLOCK.put(b"", &self.lines(&manifest.remotes));
+        let there = match fs::read(&manifest.config) {
+            Ok(bytes) => memchr::memmem::find(&bytes, &lines).is_some(),
+            Err(_) => false,
+        };
+        let files = Place::Clone.hooks().iter().map(|hook| self.folder.join(HOOKS).join(hook));
+        let missing = files.chain([self.folder.join(INCLUDED)]).find(|path| !path.is_file());
+        Ok(match (there, missing) {
+            (false, _) => Some(format!("{config} does not lead Git to our hooks any more")),
+            (true, Some(path)) => Some(format!("{} is gone", path.display())),
+            (true, None) => None,
+        })
     }
 
     /// Takes it out for these servers, for all where none is named; gives those that it was put in for.
@@ -244,8 +268,10 @@ impl Everywhere {
         let section = |hook: &&str| {
             let shim = shim::quote(self.folder.join(HOOKS).join(hook).as_os_str());
             let shim = String::from_utf8_lossy(&shim);
+            // Of three states of a transaction one tells something.
+            let guard = if *hook == "reference-transaction" { "test \"$1\" != committed || " } else { "" };
             // Git adds the arguments behind the last word.
-            let command = quoted(&format!("! test -r {shim} || sh {shim}"));
+            let command = quoted(&format!("{guard}! test -r {shim} || exec sh {shim}"));
             format!("[hook \"{NAME}{hook}\"]\n\tcommand = {command}\n\tevent = {hook}\n")
         };
         let head = "# Put here by `agent install --remote`, taken out by `agent uninstall --remote`.\n";

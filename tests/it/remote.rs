@@ -76,6 +76,10 @@ fn fire(clone: &Repository<'_>, event: &str, arguments: &[&str], input: &str) ->
     let [command] = &commands[..] else { panic!("{event}: {commands:?}") };
     let mut shell = clone.world.command("sh");
     shell.args(["-c", &format!("{command} \"$@\""), command]).args(arguments).current_dir(&clone.path);
+    // As Git does in a linked worktree and in a submodule.
+    if clone.path.join(".git").is_file() {
+        shell.env("GIT_DIR", clone.git(&["rev-parse", "--absolute-git-dir"]));
+    }
     let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // It may not read it.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
@@ -89,12 +93,12 @@ fn said(output: &Output) -> String {
 /// Commits as a Git does that runs what stands in its configuration; gives what was said.
 #[track_caller]
 fn commit(clone: &Repository<'_>, message: &str) -> String {
-    let file = clone.path.join(".git/COMMIT_EDITMSG");
-    fs::write(&file, format!("{message}\n")).unwrap();
-    let prepared = fire(clone, "prepare-commit-msg", &[".git/COMMIT_EDITMSG", "message"], "");
-    let checked = fire(clone, "commit-msg", &[".git/COMMIT_EDITMSG"], "");
+    let file = clone.git(&["rev-parse", "--git-path", "COMMIT_EDITMSG"]);
+    fs::write(clone.path.join(&file), format!("{message}\n")).unwrap();
+    let prepared = fire(clone, "prepare-commit-msg", &[&file, "message"], "");
+    let checked = fire(clone, "commit-msg", &[&file], "");
     assert!(prepared.status.success() && checked.status.success(), "{prepared:?} {checked:?}");
-    clone.git(&["commit", "--quiet", "--allow-empty", "-F", ".git/COMMIT_EDITMSG"]);
+    clone.git(&["commit", "--quiet", "--allow-empty", "-F", &file]);
     said(&prepared) + &said(&checked)
 }
 
@@ -235,6 +239,84 @@ fn k15_a_clone_that_nobody_installed_in_is_linked_from_its_first_hook_on() {
     push(&clone);
     world.wait_for_jira(2, 1);
     assert_eq!(clone.git(&["config", "--local", "agent.repoid"]), id);
+    // A linked worktree is the same clone.
+    clone.git(&["worktree", "add", "--quiet", "-b", "ABC-8", "../linked"]);
+    let linked = Repository { world: &world, path: world.folder.join("clones/linked") };
+    assert!(commit(&linked, "there").contains("jira: links ABC-8"));
+    assert!(push(&linked).contains("queued for Jira"));
+    world.wait_for_jira(3, 2);
+    assert_eq!(linked.git(&["config", "--local", "agent.repoid"]), id);
+    // The account goes with all that belongs to it.
+    let gone = world.agent_says(&["account", "remove", "git.example.org", "--yes"]);
+    assert!(gone.contains("account git.example.org: 1 repositories"), "{gone}");
+    world.wait_for_jira(0, 0);
+    assert!(!clone.path.join(".git/agent").exists() && commands(&clone, "commit-msg").is_empty());
+    assert!(!fs::read_to_string(global(&world)).unwrap().contains("hasconfig"));
+    let left = clone.command(&["config", "--local", "agent.repoid"]).output().unwrap();
+    assert_eq!(left.status.code(), Some(1), "{left:?}");
+}
+
+#[test]
+fn k15_a_submodule_is_a_clone_of_its_own() {
+    let world = world_with("2.54.0");
+    world.plain_repository("part", &[]);
+    world.plain_repository("whole", &[]);
+    let part = clone(&world, "ssh://git.example.org/part.git", "part");
+    part.commit("begin");
+    part.git(&["push", "--quiet", "origin", "HEAD"]);
+    world.agent_says(&["install", "--remote", "ssh://git.example.org/part.git"]);
+    let whole = clone(&world, "ssh://git.example.org/whole.git", "whole");
+    let file = ["-c", "protocol.file.allow=always"];
+    let add = ["submodule", "--quiet", "add", "ssh://git.example.org/part.git", "inner"];
+    whole.git(&[&file[..], &add].concat());
+    assert!(commands(&whole, "commit-msg").is_empty(), "it is not what was named");
+    let inner = Repository { world: &world, path: whole.path.join("inner") };
+    assert!(commit(&inner, "ABC-1 in the submodule").contains("jira: links ABC-1"));
+    let text = push(&inner);
+    assert!(text.contains("kept for Jira until the daemon is back"), "{text}");
+    assert!(whole.path.join(".git/modules/inner/agent/taken-up").exists());
+}
+
+#[test]
+fn k15_doctor_says_when_git_is_not_led_to_our_hooks_any_more() {
+    let world = world_with("2.54.0");
+    let doctor = || {
+        let output = world.agent(&["doctor", "--offline"]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let before = fs::read(global(&world)).unwrap();
+    world.agent_says(&["install", "--remote", "git.example.org"]);
+    assert!(doctor().contains("ok   hooks are in all clones of git.example.org, which belong to account"));
+    fs::remove_file(world.folder.join("git-hooks/hooks/pre-push")).unwrap();
+    assert!(doctor().contains("git-hooks/hooks/pre-push is gone"), "{}", doctor());
+    // As a tool does that writes people's configurations anew.
+    fs::write(global(&world), before).unwrap();
+    let text = doctor();
+    assert!(text.contains("does not lead Git to our hooks any more"), "{text}");
+    assert!(text.contains("-> agent install --remote git.example.org"), "{text}");
+    world.agent_says(&["install", "--remote", "git.example.org"]);
+    assert!(doctor().contains("ok   hooks are in all clones of git.example.org"));
+    world.agent_says(&["uninstall", "--remote"]);
+    assert!(doctor().contains("hooks are where somebody put them: agent install --remote git.example.org"));
+}
+
+#[test]
+fn k15_who_got_the_hooks_from_an_administrator_has_a_drop_box_from_the_first_one_on() {
+    let world = world_with("2.54.0");
+    world.plain_repository("tool", &[]);
+    let of_all = world.folder.join("xdg/git-jira-agent/config.toml");
+    fs::create_dir_all(of_all.parent().unwrap()).unwrap();
+    let text = "[daemon]\non_demand = false\n\n[[account]]\nname = \"company\"\nremotes = [\"git.example.org\"]\n";
+    fs::write(&of_all, text).unwrap();
+    world.agent_says(&["--config", of_all.to_str().unwrap(), "install", "--remote"]);
+    let clone = clone(&world, "ssh://git.example.org/tool.git", "work");
+    // The hooks name that configuration, whatever the environment does.
+    assert!(commit(&clone, "ABC-1 begin").contains("jira: links ABC-1"));
+    assert!(push(&clone).contains("1 commit kept for Jira"));
+    let spool = world.folder.join("home/.local/state/git-jira-agent/spool/incoming");
+    assert_eq!(fs::read_dir(spool).unwrap().count(), 1);
+    let chosen = fs::read_to_string(clone.path.join(".git/agent/config")).unwrap();
+    assert_eq!(chosen.trim_end(), of_all.to_str().unwrap());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::git;
 use crate::host::{self, Outcome};
 use crate::queue::ToldTo;
 use crate::serve::unlink::Of;
-use crate::serve::{Changed, Forget};
+use crate::serve::{Changed, Forget, Status};
 use crate::text::Untrusted;
 
 #[derive(clap::Args)]
@@ -37,7 +37,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode> {
     let (config, places) = context.config()?;
     let name = &arguments.name;
-    let git_dirs = below(&config, name)?;
+    let git_dirs = below(&config, name, &places)?;
     let hooked = git_dirs.iter().filter(|git_dir| host::has_hooks(git_dir)).count();
     show::line(format_args!("account {name}: {} repositories, {hooked} with hooks", git_dirs.len()));
     let ids = ids_of(&git_dirs);
@@ -75,19 +75,35 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
             let Changed { .. } = admin::post(&places, "/forget", &Forget { repository: id.clone(), site: None })?;
         }
     }
-    let done = take_out(name, !arguments.keep_in_jira, &config, &places)?;
+    let done = take_out_of(&git_dirs, name, !arguments.keep_in_jira, &config, &places)?;
     Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Takes the hooks of an account out, with the ids of its repositories where those are to be forgotten, and the account out
 /// of the configuration; false where hooks are left, and the account stays.
 pub fn take_out(name: &str, forget: bool, config: &Config, places: &Places) -> anyhow::Result<bool> {
-    let git_dirs = below(config, name)?;
+    take_out_of(&below(config, name, places)?, name, forget, config, places)
+}
+
+fn take_out_of(
+    git_dirs: &[PathBuf],
+    name: &str,
+    forget: bool,
+    config: &Config,
+    places: &Places,
+) -> anyhow::Result<bool> {
     rest(name, config, places)?;
+    // Before the clones, or the next commit would take one up again.
+    let remotes = &super::called(config, name)?.remotes;
+    if !remotes.is_empty()
+        && let Some(everywhere) = host::Everywhere::beside(&places.config)?
+    {
+        everywhere.take_out(remotes)?;
+    }
     let shared: BTreeSet<PathBuf> =
         git_dirs.iter().filter_map(|git_dir| host::shared_hooks(git_dir).ok().flatten()).collect();
     let mut left = 0;
-    for git_dir in &git_dirs {
+    for git_dir in git_dirs {
         let because = match host::uninstall(git_dir, forget) {
             Err(error) => Some(host::reason(&error)),
             Ok(done) => done.hooks.into_iter().find_map(|(path, outcome)| match outcome {
@@ -133,11 +149,16 @@ fn rest(name: &str, config: &Config, places: &Places) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The repositories below an account's root: what its patterns keep out may have got hooks before they did, and no
-/// other account keeps them.
-fn below(config: &Config, name: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let mut git_dirs = host::below(&super::called(config, name)?.root).repositories;
+/// The repositories below an account's root, and the clones that are known by their remotes: what its patterns keep out may
+/// have got hooks before they did, and no other account keeps them.
+fn below(config: &Config, name: &str, places: &Places) -> anyhow::Result<Vec<PathBuf>> {
+    let account = super::called(config, name)?;
+    let mut git_dirs = host::below(&account.root).repositories;
     git_dirs.retain(|git_dir| config.account_of(git_dir).is_none_or(|found| found.name == *name));
+    if !account.remotes.is_empty() {
+        let status: Option<Status> = admin::get(places, "/status", &()).ok();
+        git_dirs.extend(super::known_clones(config, account, status.as_ref()));
+    }
     Ok(git_dirs)
 }
 

@@ -304,7 +304,11 @@ impl Hook {
         let places = Places::new(&path, &config, &environment);
         if call.arguments.beside && config.account_of(&git_dir).is_some() {
             host::take_up(&repository, call.arguments.config.as_deref())?;
-            repository = Repository::open(&git_dir)?;
+            repository = Repository::open(repository.git_dir())?;
+            // Where somebody else put the hooks in, this person has no drop-box yet.
+            if !places.spool.exists() {
+                super::install::make_spool(&places)?;
+            }
         }
         host::note_fired(&git_dir, name);
         let hidden = config.account_of(&git_dir).and_then(Account::hidden);
