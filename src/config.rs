@@ -374,7 +374,7 @@ impl Config {
         match self.account.iter().find(|account| !account.remotes.is_empty()) {
             Some(account) if path == Path::new(SYSTEM) => Err(format!(
                 "account {}: remotes are for a person's own daemon: to that of the system each user could bring a clone that \
-                 says what they like; write it into ~/.config/git-jira-agent/config.toml",
+                 says what they like; name a configuration of your own with --config",
                 account.name
             )),
             _ => Ok(()),

@@ -40,6 +40,8 @@ pub(crate) struct Everywhere {
     config: PathBuf,
     /// The folder with our files.
     folder: PathBuf,
+    /// Whether all users of the machine read them: Git works for nobody who may not read what it is to include.
+    for_all: bool,
 }
 
 /// What was put in.
@@ -108,7 +110,12 @@ impl Everywhere {
     /// For a configuration of Git's, with our files beside our own configuration.
     pub(crate) fn new(git_config: &Path, own_config: &Path) -> Everywhere {
         let config = git_config.canonicalize().unwrap_or_else(|_| git_config.to_owned());
-        Everywhere { config, folder: own_config.parent().unwrap_or(Path::new("/")).join(FOLDER) }
+        Everywhere { config, folder: own_config.parent().unwrap_or(Path::new("/")).join(FOLDER), for_all: false }
+    }
+
+    /// The same in a configuration of Git's that is everybody's.
+    pub(crate) fn for_all(self) -> Everywhere {
+        Everywhere { for_all: true, ..self }
     }
 
     pub(crate) fn config(&self) -> &Path {
@@ -123,9 +130,12 @@ impl Everywhere {
     /// Puts it in for these servers too; doing it twice changes nothing, and tells so. With `own_config`, the hooks use that
     /// configuration.
     pub(crate) fn put(&self, remotes: &[String], agent: &Path, own_config: Option<&Path>) -> Result<bool, Error> {
-        shim::check_agent(agent)?;
-        shim::check_agent(&self.folder)?;
-        own_config.map(shim::check_agent).transpose()?;
+        for path in [agent, &self.folder].into_iter().chain(own_config) {
+            shim::check_agent(path)?;
+        }
+        if self.folder.to_str().is_none() {
+            return Err(Error::AgentPath(self.folder.clone()));
+        }
         let lock = Lock::of(&self.config)?;
         let before = lock.read()?;
         let known = self.manifest()?;
@@ -141,6 +151,9 @@ impl Everywhere {
         }
         fs::DirBuilder::new().recursive(true).mode(0o755).create(&self.folder).map_err(io(&self.folder))?;
         let folder = Dir::open(&self.folder)?;
+        if self.for_all {
+            self.open_for_all()?;
+        }
         super::hooks::check_writers(&folder, 0)?;
         let mut changed = self.save(&manifest, known.as_ref())?;
         let hooks = folder.make(HOOKS)?;
@@ -167,13 +180,22 @@ impl Everywhere {
             Ok(bytes) => memchr::memmem::find(&bytes, &lines).is_some(),
             Err(_) => false,
         };
-        let files = Place::Clone.hooks().iter().map(|hook| self.folder.join(HOOKS).join(hook));
-        let missing = files.chain([self.folder.join(INCLUDED)]).find(|path| !path.is_file());
-        Ok(match (there, missing) {
-            (false, _) => Some(format!("{config} does not lead Git to our hooks any more")),
-            (true, Some(path)) => Some(format!("{} is gone", path.display())),
-            (true, None) => None,
-        })
+        if !there {
+            return Ok(Some(format!("{config} does not lead Git to our hooks any more")));
+        }
+        let included = self.folder.join(INCLUDED);
+        if fs::read(&included).ok().as_deref() != Some(self.included().as_bytes()) {
+            return Ok(Some(format!("{} is gone, or not as this agent writes it", included.display())));
+        }
+        let is_current = |hook: &&&'static str| {
+            let bytes = fs::read(self.folder.join(HOOKS).join(hook)).ok();
+            matches!(bytes.and_then(|bytes| shim::read(hook, &bytes)), Some((shim::VERSION, Some(_))))
+        };
+        let stale = Place::Clone.hooks().iter().find(|hook| !is_current(hook));
+        Ok(stale.map(|hook| {
+            let path = self.folder.join(HOOKS).join(hook);
+            format!("{} is gone, or of another version", path.display())
+        }))
     }
 
     /// Takes it out for these servers, for all where none is named; gives those that it was put in for.
@@ -220,6 +242,22 @@ impl Everywhere {
             Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(gone),
             Err(error) => Err(io(&self.folder)(error)),
             Ok(()) => Ok(gone),
+        }
+    }
+
+    /// Lets everybody into our folder, whatever the mask is, and refuses a place that they cannot come to.
+    fn open_for_all(&self) -> Result<(), Error> {
+        let told = io(&self.folder);
+        fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o755)).map_err(&told)?;
+        let real = self.folder.canonicalize().map_err(&told)?;
+        let closed = |above: &&Path| fs::metadata(above).is_ok_and(|meta| meta.mode() & 0o001 == 0);
+        match real.ancestors().skip(1).find(closed) {
+            Some(above) => {
+                // It stays only where something is in it.
+                let _ = fs::remove_dir(&self.folder);
+                Err(Error::NotForAll(above.to_owned()))
+            }
+            None => Ok(()),
         }
     }
 

@@ -226,6 +226,8 @@ pub(crate) enum Error {
     Locked(PathBuf),
     #[error("{path} cannot be changed, and nothing was")]
     Closed { path: PathBuf, source: std::io::Error },
+    #[error("{0} is closed to others, and Git works for nobody who may not read what it is to include; `chmod o+x` it")]
+    NotForAll(PathBuf),
     #[error("{folder} serves {config} already; take it out there first, with `agent uninstall --remote`")]
     Elsewhere { folder: PathBuf, config: PathBuf },
     #[error("the agent's path must be absolute and of one line: {0:?}")]
@@ -454,6 +456,9 @@ pub(crate) fn inspect(git_dir: &Path) -> Result<Vec<HookState>, Error> {
 
 /// Where Git does not come to a file of ours, a hook in its configuration may serve the clone.
 fn look_beside(git: &Git, git_dir: &Path, found: &mut [HookState]) -> Result<(), Error> {
+    if found.iter().all(fires) {
+        return Ok(());
+    }
     let configured = everywhere::configured_with(git, git_dir)?;
     let mut version = None;
     for hook in found.iter_mut().filter(|hook| !fires(hook)) {

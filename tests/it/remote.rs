@@ -289,6 +289,10 @@ fn k15_doctor_says_when_git_is_not_led_to_our_hooks_any_more() {
     assert!(doctor().contains("ok   hooks are in all clones of git.example.org, which belong to account"));
     fs::remove_file(world.folder.join("git-hooks/hooks/pre-push")).unwrap();
     assert!(doctor().contains("git-hooks/hooks/pre-push is gone"), "{}", doctor());
+    world.agent_says(&["install", "--remote", "git.example.org"]);
+    fs::write(world.folder.join("git-hooks/gitconfig"), "").unwrap();
+    assert!(doctor().contains("not as this agent writes it"), "{}", doctor());
+    world.agent_says(&["install", "--remote", "git.example.org"]);
     // As a tool does that writes people's configurations anew.
     fs::write(global(&world), before).unwrap();
     let text = doctor();
@@ -380,12 +384,19 @@ fn k15_a_refusal_by_a_hook_in_the_configuration_refuses() {
     let text = fs::read_to_string(world.config()).unwrap();
     fs::write(world.config(), format!("{text}\n[[policy]]\nlevel = \"block\"\nkey = true\n")).unwrap();
     world.plain_repository("tool", &[]);
-    world.agent_says(&["install", "--remote", "git.example.org"]);
+    world.agent_says(&["install", "--remote", "git.example.org", "--served"]);
     let clone = clone(&world, "ssh://git.example.org/tool.git", "work");
     fs::write(clone.path.join("message"), "no key\n").unwrap();
     let refused = fire(&clone, "commit-msg", &["message"], "");
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert!(said(&refused).contains("names no issue"), "{refused:?}");
+    // The server tells Jira itself, so nothing is noted of a push.
+    assert!(commit(&clone, "ABC-1 begin").contains("jira: links ABC-1"));
+    assert_eq!(push(&clone), "");
+    assert!(
+        !clone.path.join(".git/agent/pushing").exists()
+            && !world.spool().join("incoming").read_dir().unwrap().any(|_| true)
+    );
 }
 
 #[test]
@@ -525,6 +536,7 @@ fn k15_an_administrator_sets_everybody_on_a_machine_up_with_one_word() {
     let machine = world.folder.join("etc-gitconfig");
     fs::write(&machine, "[core]\n\teditor = vi").unwrap();
     let before = tree(&world.folder);
+    let rights = |mode| fs::set_permissions(&world.folder, fs::Permissions::from_mode(mode)).unwrap();
     let somebody = |program: &str, home: &str| {
         let mut command = world.command(program);
         command.env_remove("GIT_CONFIG_NOSYSTEM").env_remove("GIT_JIRA_AGENT_CONFIG");
@@ -533,7 +545,20 @@ fn k15_an_administrator_sets_everybody_on_a_machine_up_with_one_word() {
         command
     };
     let agent = env!("CARGO_BIN_EXE_agent");
-    success(somebody(agent, "home").args(["install", "--system", "--remote"]));
+    // Git would work for nobody who cannot read what it is to include.
+    let was = world.folder.metadata().unwrap().mode();
+    rights(0o700);
+    let closed = somebody(agent, "home").args(["install", "--system", "--remote"]).output().unwrap();
+    assert!(!closed.status.success() && said(&closed).contains("is closed to others"), "{closed:?}");
+    rights(was);
+    assert_same(&before, &tree(&world.folder));
+    rights(0o755);
+    let install = format!("umask 077; exec {agent} install --system --remote");
+    success(somebody("sh", "home").args(["-c", &install]));
+    for (path, mode) in [("", 0o755), ("gitconfig", 0o644), ("hooks", 0o755), ("hooks/pre-push", 0o755)] {
+        let path = of_all.with_file_name("git-hooks").join(path);
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, mode, "{}", path.display());
+    }
     let installed = fs::read_to_string(&machine).unwrap();
     assert!(installed.starts_with("[core]\n\teditor = vi\n"), "{installed}");
     assert_eq!(fs::read_to_string(&of_all).unwrap(), rules, "it said so already");
@@ -566,6 +591,7 @@ fn k15_an_administrator_sets_everybody_on_a_machine_up_with_one_word() {
         fs::remove_dir_all(world.folder.join(home)).unwrap();
     }
     success(somebody(agent, "home").args(["uninstall", "--system", "--remote"]));
+    rights(was);
     assert_same(&before, &tree(&world.folder));
 }
 

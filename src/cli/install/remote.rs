@@ -57,6 +57,7 @@ pub fn install(word: &Install, context: &Context) -> anyhow::Result<ExitCode> {
     };
     anyhow::ensure!(!remotes.is_empty(), "no account has `remotes`: say which server, `--remote git.example.org`");
     let everywhere = Everywhere::new(&git_config(word.system, &context.environment)?, &path);
+    let everywhere = if word.system { everywhere.for_all() } else { everywhere };
     let chosen = context.chosen.as_ref().map(|_| path.as_path());
     let changed = everywhere.put(&remotes, &std::env::current_exe()?, chosen)?;
     if !word.system {
