@@ -124,12 +124,16 @@ fn called<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a Account> {
     })
 }
 
-/// The clones that belong to an account by their remotes, as far as the daemon has heard of them.
-fn known_clones(config: &Config, account: &Account, status: Option<&Status>) -> Vec<PathBuf> {
-    let known = status.into_iter().flat_map(|status| &status.repositories);
-    let known = known.filter_map(|one| Path::new(&one.path).canonicalize().ok());
-    let is_its = |path: &Path| config.account_of(path).is_some_and(|found| found.name == account.name);
-    known.filter(|path| !account.contains(path) && is_its(path)).collect()
+/// The clones that belong to an account by their remotes, as far as a hook has noted them or the daemon has heard of them.
+fn known_clones(config: &Config, account: &Account, places: &Places, status: Option<&Status>) -> Vec<PathBuf> {
+    if account.remotes.is_empty() {
+        return Vec::new();
+    }
+    let heard = status.into_iter().flat_map(|status| &status.repositories);
+    let heard = heard.filter_map(|one| Path::new(&one.path).canonicalize().ok());
+    let known: BTreeSet<PathBuf> = heard.chain(host::clones(&places.state)).collect();
+    let is_its = |path: &PathBuf| config.account_of(path).is_some_and(|found| found.name == account.name);
+    known.into_iter().filter(|path| !account.contains(path) && is_its(path)).collect()
 }
 
 /// The repositories of an account that have hooks of ours.

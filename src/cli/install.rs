@@ -65,7 +65,11 @@ pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
     let hidden = config.account_of(&git_dir).and_then(Account::hidden);
     let (installed, id) = host::cover_only(&git_dir, &std::env::current_exe()?, chosen, hidden, &word.hooks)?;
     host::mark_policy(&installed.git_dir, !config.policies(&installed.git_dir).is_empty())?;
-    let served = host::is_served(&Repository::open(&git_dir)?, config.account_of(&git_dir));
+    let account = config.account_of(&git_dir);
+    if account.is_some_and(|account| !account.contains(&git_dir)) {
+        host::note_clone(&places.state, &git_dir);
+    }
+    let served = host::is_served(&Repository::open(&git_dir)?, account);
     say(&installed, &id, &config, served);
     Ok(ExitCode::SUCCESS)
 }

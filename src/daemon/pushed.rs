@@ -1,5 +1,6 @@
 //! Pushes of the person's own clones of which no hook told: with `--no-verify`, out of a window, through a library.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
@@ -32,18 +33,17 @@ pub(super) async fn look(shared: &Shared) -> anyhow::Result<()> {
         return Ok(());
     }
     let applied = shared.applied();
-    let known = match applied.config.account.iter().any(|account| !account.remotes.is_empty()) {
-        true => shared.queue.repositories().await?,
-        false => Vec::new(),
-    };
+    let by_remote = applied.config.account.iter().any(|account| !account.remotes.is_empty());
+    let rows = if by_remote { shared.queue.repositories().await? } else { Vec::new() };
+    let noted = if by_remote { host::clones(&shared.places.state) } else { Vec::new() };
     let found = tokio::task::spawn_blocking(move || {
         let config = &applied.config;
-        let mut git_dirs: Vec<_> =
-            config.account.iter().flat_map(|account| config.repositories_of(account).repositories).collect();
         // A clone that lies in no folder of ours is known since its first hook.
-        let known =
-            known.into_iter().filter_map(|row| PathBuf::from(OsString::from_vec(row.git_dir)).canonicalize().ok());
-        git_dirs.extend(known.filter(|path| config.account_of(path).is_some_and(|account| !account.contains(path))));
+        let heard =
+            rows.into_iter().filter_map(|row| PathBuf::from(OsString::from_vec(row.git_dir)).canonicalize().ok());
+        let is_elsewhere = |path: &PathBuf| config.account_of(path).is_some_and(|account| !account.contains(path));
+        let below = config.account.iter().flat_map(|account| config.repositories_of(account).repositories);
+        let git_dirs: BTreeSet<PathBuf> = heard.chain(noted).filter(is_elsewhere).chain(below).collect();
         git_dirs.iter().flat_map(|git_dir| of_clone(&applied, git_dir).unwrap_or_default()).collect::<Vec<_>>()
     });
     for Found { git_dir, tracking, event } in found.await? {

@@ -19,8 +19,11 @@
 //!
 //! The inclusion may hold by several of its lines at once; Git takes a hook by its name, so it still runs once.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -79,6 +82,8 @@ const MANIFEST: &str = "installed.json";
 const INCLUDED: &str = "gitconfig";
 const HOOKS: &str = "hooks";
 const FORMAT: u32 = 1;
+/// The list of clones, in a folder of state.
+const CLONES: &str = "clones";
 const BLOCK: Block =
     Block { begin: "# git-jira-agent: hooks in all clones of a server; `agent uninstall --remote` takes this out\n" };
 /// Since which version Git runs hooks out of its configuration.
@@ -315,6 +320,26 @@ impl Everywhere {
         let head = "# Put here by `agent install --remote`, taken out by `agent uninstall --remote`.\n";
         std::iter::once(head.to_owned()).chain(Place::Clone.hooks().iter().map(section)).collect()
     }
+}
+
+/// Notes in a person's own folder of state that a clone was taken up; a line that gets lost has it known by its first push.
+pub(crate) fn note_clone(state: &Path, git_dir: &Path) {
+    let line = [git_dir.as_os_str().as_bytes(), b"\n"].concat();
+    if clones(state).iter().any(|known| known == git_dir) {
+        return;
+    }
+    if let Ok(mut file) = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(state.join(CLONES)) {
+        let _ = file.write_all(&line);
+    }
+}
+
+/// The clones that were taken up and are still there.
+pub(crate) fn clones(state: &Path) -> Vec<PathBuf> {
+    let text = fs::read(state.join(CLONES)).unwrap_or_default();
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let paths: BTreeSet<PathBuf> =
+        lines.filter_map(|line| Path::new(OsStr::from_bytes(line)).canonicalize().ok()).collect();
+    paths.into_iter().filter(|git_dir| git_dir.join("HEAD").exists()).collect()
 }
 
 /// Lists the hooks that stand in Git's configuration and hold for a repository, in the order in which Git runs them.

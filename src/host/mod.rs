@@ -48,7 +48,7 @@ pub(crate) use copy::{copied_from, is_original, part};
 use dir::{Dir, Entry};
 use drop_in::DropIn;
 pub(crate) use drop_in::FILE as DROP_IN;
-pub(crate) use everywhere::{Configured, Everywhere, configured, runs_configured, since};
+pub(crate) use everywhere::{Configured, Everywhere, clones, configured, note_clone, runs_configured, since};
 use hooks::{Hooks, Plan};
 pub(crate) use kind::{Kind, is_companion};
 use manifest::{FOLDER, Found, Manifest, compare};
@@ -499,11 +499,11 @@ pub(crate) fn is_served_by_file(git_dir: &Path, hook: &str) -> bool {
 }
 
 /// Takes up a clone in which nobody put hooks, at the first hook that Git runs there out of its configuration: it gets an id,
-/// and what is pushed from now on is news. With `config`, its hooks use that configuration.
-pub(crate) fn take_up(repository: &git::Repository, config: Option<&Path>) -> Result<(), Error> {
+/// and what is pushed from now on is news. With `config`, its hooks use that configuration. Tells whether it was new.
+pub(crate) fn take_up(repository: &git::Repository, config: Option<&Path>) -> Result<bool, Error> {
     let git_dir = repository.common_dir();
     if has_hooks(git_dir) || git_dir.join(FOLDER).join(TAKEN_UP).exists() {
-        return Ok(());
+        return Ok(false);
     }
     let common = Dir::open(git_dir)?;
     let folder = common.make(FOLDER)?;
@@ -515,7 +515,7 @@ pub(crate) fn take_up(repository: &git::Repository, config: Option<&Path>) -> Re
         set_config(repository, config)?;
     }
     folder.put(TAKEN_UP, b"", folder.stat()?.st_mode & 0o666)?;
-    copy::note(git_dir)
+    copy::note(git_dir).map(|()| true)
 }
 
 /// Notes in a repository whether a policy holds there, for its `pre-receive` to wait for; tells whether that changed.

@@ -155,10 +155,8 @@ fn below(config: &Config, name: &str, places: &Places) -> anyhow::Result<Vec<Pat
     let account = super::called(config, name)?;
     let mut git_dirs = host::below(&account.root).repositories;
     git_dirs.retain(|git_dir| config.account_of(git_dir).is_none_or(|found| found.name == *name));
-    if !account.remotes.is_empty() {
-        let status: Option<Status> = admin::get(places, "/status", &()).ok();
-        git_dirs.extend(super::known_clones(config, account, status.as_ref()));
-    }
+    let status: Option<Status> = admin::get(places, "/status", &()).ok();
+    git_dirs.extend(super::known_clones(config, account, places, status.as_ref()));
     Ok(git_dirs)
 }
 

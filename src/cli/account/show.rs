@@ -165,7 +165,7 @@ fn head(shown: &Shown) {
 
 fn look(config: &Config, account: &Account, places: &Places, status: Option<&Status>) -> anyhow::Result<Shown> {
     let mut below = config.repositories_of(account);
-    below.repositories.extend(super::known_clones(config, account, status));
+    below.repositories.extend(super::known_clones(config, account, places, status));
     let repository = |git_dir: PathBuf| {
         let heard = status.and_then(|status| {
             status.repositories.iter().find(|one| Path::new(&one.path).canonicalize().is_ok_and(|path| path == git_dir))

@@ -303,11 +303,14 @@ impl Hook {
         }
         let places = Places::new(&path, &config, &environment);
         if call.arguments.beside && config.account_of(&git_dir).is_some() {
-            host::take_up(&repository, call.arguments.config.as_deref())?;
+            let new = host::take_up(&repository, call.arguments.config.as_deref())?;
             repository = Repository::open(repository.git_dir())?;
             // Where somebody else put the hooks in, this person has no drop-box yet.
             if !places.spool.exists() {
                 super::install::make_spool(&places)?;
+            }
+            if new && !places.shared {
+                host::note_clone(&places.state, &git_dir);
             }
         }
         host::note_fired(&git_dir, name);
