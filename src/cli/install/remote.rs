@@ -91,13 +91,12 @@ pub fn uninstall(word: &Uninstall, context: &Context) -> anyhow::Result<ExitCode
         show::line(format_args!("{} leads to no hooks of ours", everywhere.config().display()));
     }
     for remote in &gone {
-        show::line(format_args!("no hooks of ours run in clones of {remote} any more"));
+        show::line(format_args!("Git is not led to hooks of ours in clones of {remote} any more"));
     }
     let left = if path.exists() { still(&Config::load(&path)?, &gone) } else { Vec::new() };
     if !left.is_empty() {
         show::line(format_args!(
-            "{} still belong to account {} in {}: what was pushed before is told",
-            gone.join(", "),
+            "they still belong to account {} in {}, so what was pushed before is told, and so is what hooks in their files tell",
             left.join(", "),
             path.display()
         ));
