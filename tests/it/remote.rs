@@ -599,6 +599,85 @@ fn k15_an_administrator_sets_everybody_on_a_machine_up_with_one_word() {
     assert_same(&before, &tree(&world.folder));
 }
 
+/// Has an older Git run what stands in its configuration, from where and with what it starts any hook.
+fn run_configured(world: &World) {
+    let folder = world.folder.join("runs");
+    for event in EVENTS {
+        let get = format!("git config --get hook.git-jira-agent-{event}.command");
+        let body = format!("command=$({get}) || exit 0\nexec sh -c \"$command \\\"\\$@\\\"\" \"$command\" \"$@\"");
+        write_script(&folder.join(event), &body);
+    }
+    success(world.command("git").args(["config", "--global", "core.hooksPath"]).arg(&folder));
+}
+
+#[test]
+fn k15_wherever_git_starts_a_hook_it_finds_its_clone() {
+    for git in gits() {
+        let world = world_of(&git, "2.54.0");
+        for name in ["tool", "part"] {
+            world.plain_repository(name, &[]);
+        }
+        let part = clone(&world, "ssh://git.example.org/part.git", "part");
+        part.commit("begin");
+        part.git(&["push", "--quiet", "origin", "HEAD"]);
+        world.agent_says(&["install", "--remote", "git.example.org"]);
+        run_configured(&world);
+        let clone = clone(&world, "ssh://git.example.org/tool.git", "work");
+        clone.git(&["checkout", "--quiet", "-b", "ABC-7"]);
+        let runs = |folder: &Path, arguments: &[&str]| {
+            let mut git = world.command("git");
+            let output = git.args(arguments).current_dir(folder).output().unwrap();
+            assert!(output.status.success(), "{arguments:?}: {output:?}");
+            said(&output)
+        };
+        let commit = |folder: &Path, more: &[&str], key: &str| {
+            let text = runs(folder, &[more, &["commit", "--quiet", "--allow-empty", "-m", "go on"]].concat());
+            assert_eq!(text.matches(&format!("jira: links {key}")).count(), 1, "{more:?}: {text}");
+        };
+        let push = |folder: &Path, more: &[&str]| {
+            let text = runs(folder, &[more, &["push", "origin", "HEAD"]].concat());
+            let told: Vec<&str> = text.lines().filter(|line| line.contains("kept for Jira")).collect();
+            assert!(told.len() == 1 && told[0].contains("jira: 1 commit"), "{more:?}: {text}");
+        };
+        commit(&clone.path, &[], "ABC-7");
+        push(&clone.path, &[]);
+        let deep = clone.path.join("deep/er");
+        fs::create_dir_all(&deep).unwrap();
+        commit(&deep, &[], "ABC-7");
+        push(&deep, &[]);
+        let (dot_git, tree) = (clone.path.join(".git"), clone.path.display().to_string());
+        let named = [format!("--git-dir={}", dot_git.display()), format!("--work-tree={tree}")];
+        let named: Vec<&str> = named.iter().map(String::as_str).collect();
+        commit(&world.folder, &named, "ABC-7");
+        push(&world.folder, &named);
+        commit(&world.folder, &["-C", &tree], "ABC-7");
+        push(&world.folder, &["-C", &tree]);
+        clone.git(&["worktree", "add", "--quiet", "-b", "ABC-8", "../linked"]);
+        let linked = world.folder.join("clones/linked");
+        commit(&linked, &[], "ABC-8");
+        push(&linked, &[]);
+        fs::create_dir(linked.join("deep")).unwrap();
+        commit(&linked.join("deep"), &[], "ABC-8");
+        push(&linked.join("deep"), &[]);
+        let add = ["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", "ssh://git.example.org/part.git"];
+        clone.git(&add);
+        let inner = clone.path.join("part");
+        runs(&inner, &["checkout", "--quiet", "-b", "ABC-9"]);
+        commit(&inner, &[], "ABC-9");
+        push(&inner, &[]);
+        // What a rebase makes of commits is none of our business, and what it moves is no push.
+        clone.git(&["stash", "--quiet"]);
+        let text = runs(&clone.path, &["rebase", "--quiet", "--force-rebase", "HEAD~2"]);
+        assert!(!text.contains("kept for Jira"), "{text}");
+        let id = |folder: &Path| {
+            let mut git = world.command("git");
+            success(git.args(["config", "--local", "agent.repoid"]).current_dir(folder))
+        };
+        assert_eq!(id(&clone.path), id(&linked));
+        assert_ne!(id(&clone.path), id(&inner));
+    }
+}
+
 #[test]
 fn k15_a_git_that_runs_hooks_out_of_its_configuration_runs_ours() {
     let new: Vec<PathBuf> =
