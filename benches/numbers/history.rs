@@ -23,11 +23,13 @@ use crate::world::{CACHE, output};
 /// The files of a commit that Jira takes.
 const FILES: usize = 10;
 
-/// The projects that the generated history names.
+const MILLION: usize = 1_000_000;
+
+/// The projects that generated histories name.
 pub const PROJECTS: [&str; 3] = ["PROJ", "WEB", "OPS2"];
 
 pub fn compare(effort: &Effort) -> anyhow::Result<Vec<Row>> {
-    let repository = generated(effort.commits)?;
+    let repository = made("deep", effort.commits)?;
     let mut rows = vec![scanned(effort, &repository)?];
     rows.extend(prepared(effort, &repository, effort.commits / 4, "")?);
     let wide = made("wide", effort.commits / 4)?;
@@ -35,11 +37,13 @@ pub fn compare(effort: &Effort) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The generated history, made once for all runs.
-pub fn generated(commits: usize) -> anyhow::Result<PathBuf> {
-    made("deep", commits)
+/// The history that goes to Jira as a whole, and its commits: a million where there is time.
+pub fn whole(effort: &Effort) -> anyhow::Result<(PathBuf, usize)> {
+    let (shape, commits) = if effort.long { ("lean", MILLION) } else { ("deep", effort.commits) };
+    Ok((made(shape, commits)?, commits))
 }
 
+/// A generated history, made once for all runs.
 fn made(shape: &str, commits: usize) -> anyhow::Result<PathBuf> {
     let name = if shape == "deep" { "history" } else { shape };
     let path = Path::new(CACHE).join(format!("{name}-{commits}.git"));

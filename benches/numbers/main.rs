@@ -27,7 +27,7 @@ struct Arguments {
     /// Fewer repetitions and a smaller history
     #[arg(long)]
     quick: bool,
-    /// Ten minutes of load
+    /// Ten minutes of load, and a history of a million commits
     #[arg(long)]
     long: bool,
     /// Only these measurements

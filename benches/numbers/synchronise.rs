@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use crate::Effort;
-use crate::history::{PROJECTS, generated};
+use crate::history::{PROJECTS, whole};
 use crate::load::{deliver, repositories};
 use crate::row::{Goal, Row};
 use crate::world::{World, commits, output, wait_for};
@@ -58,15 +58,12 @@ fn many(effort: &Effort) -> anyhow::Result<Vec<Row>> {
 
 /// A long one, killed half way; another repository's push is timed alone and beside it.
 fn long(effort: &Effort) -> anyhow::Result<Vec<Row>> {
-    let count = if effort.long { 1_000_000 } else { effort.commits };
-    let history = generated(count)?;
+    let (history, count) = whole(effort)?;
     let world = World::new(&[&PROJECTS[..], &["ABC"]].concat(), 4000)?;
-    let repository = world.repository("history")?;
-    world.install(&repository)?;
-    let alternates = format!("{}\n", history.join("objects").display());
-    std::fs::write(repository.join("objects/info/alternates"), alternates)?;
-    let tip = world.git(&history, &["rev-parse", "main"])?;
+    let (repository, tip) = world.twin("history", &history)?;
     world.git(&repository, &["update-ref", "refs/heads/main", &tip])?;
+    // Only now: what moves afterwards would be news, not history.
+    world.install(&repository)?;
     let mut daemon = world.daemon()?;
     let mut other = repositories(&world, 1)?;
     let mut push = || -> anyhow::Result<f64> {
@@ -77,6 +74,7 @@ fn long(effort: &Effort) -> anyhow::Result<Vec<Row>> {
         wait_for(PATIENCE, "the push is told", || Ok(world.count(open)? == 0))?;
         Ok(began.elapsed().as_secs_f64())
     };
+    let pushes = if effort.long { 10 } else { 1 };
     let alone = push()?;
     let before = world.requests()?.len();
     let peak = daemon.peak();
@@ -85,25 +83,34 @@ fn long(effort: &Effort) -> anyhow::Result<Vec<Row>> {
     let read = "SELECT coalesce(max(seen), 0) FROM run";
     let half = count as u64 / 2;
     wait_for(PATIENCE, "a quarter is read", || Ok(world.count(read)? >= half / 2))?;
-    let beside = push()?;
+    let mut beside = 0_f64;
+    for _ in 0..pushes {
+        beside = beside.max(push()?);
+    }
     wait_for(PATIENCE, "half of it is read", || Ok(world.count(read)? >= half))?;
-    let seen = world.count(read)?;
     daemon.kill();
     let kept = world.count(read)?;
     let first_peak = peak.mib();
     let daemon = world.daemon()?;
     let peak = daemon.peak();
+    // A cursor that led nowhere would begin anew.
+    let mut lowest = kept;
+    wait_for(PATIENCE, "it reads on", || {
+        let at = world.count(read)?;
+        lowest = lowest.min(at);
+        Ok(at > kept)
+    })?;
     through(&world)?;
     let span = began.elapsed().as_secs_f64();
     let peak = peak.mib().max(first_peak);
-    // All but the two pushes.
-    let told =
-        world.count("SELECT count(*) FROM entity WHERE kind = 'commit' AND state = 'settled'")?.saturating_sub(2);
-    let requests = world.requests()?.len() - before - 1;
+    // All but the pushes, of which the first was told before.
+    let told = "SELECT count(*) FROM entity WHERE kind = 'commit' AND state = 'settled'";
+    let told = world.count(told)?.saturating_sub(pushes as u64 + 1);
+    let requests = world.requests()?.len() - before - pushes;
     let least = told.div_ceil(400);
     let ratio = requests as f64 / least as f64;
     // What a portion holds that is not stored yet is read again.
-    let again = seen.saturating_sub(kept) + git_jira_agent::sync::history::PIECE;
+    let again = kept - lowest + git_jira_agent::sync::history::PIECE;
     let later = beside - alone;
     Ok(vec![
         Row::new(format!("history of {count} commits, kill -9 half way included"), format!("{span:.1} s")),
@@ -113,7 +120,7 @@ fn long(effort: &Effort) -> anyhow::Result<Vec<Row>> {
         Row::new("memory (RssAnon) meanwhile", format!("peak {peak:.1} MiB"))
             .goal("≤ 128 MiB (1 M commits)", Goal::of(peak <= 128.0)),
         Row::new("commits read again after kill -9", format!("at most {again}")).goal("≤ 400", Goal::of(again <= 400)),
-        Row::new("another repository's push told meanwhile", format!("{beside:.1} s"))
+        Row::new("another repository's push told meanwhile", format!("{beside:.1} s (the slowest of {pushes})"))
             .beside(format!("alone {alone:.1} s"), beside / alone)
             .goal("≤ 5 s later", Goal::of(later <= 5.0)),
     ])

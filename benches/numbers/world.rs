@@ -118,6 +118,18 @@ impl World {
         Ok(path)
     }
 
+    /// A repository with the objects of another and a main branch that is to be put there, which is given.
+    ///
+    /// The packs are the same files: what is borrowed instead is read in another way than what is one's own.
+    pub fn twin(&self, name: &str, of: &Path) -> anyhow::Result<(PathBuf, String)> {
+        let path = self.repository(name)?;
+        for entry in fs::read_dir(of.join("objects/pack"))? {
+            let entry = entry?;
+            fs::hard_link(entry.path(), path.join("objects/pack").join(entry.file_name()))?;
+        }
+        Ok((path, self.git(of, &["rev-parse", "main"])?))
+    }
+
     pub fn install(&self, repository: &Path) -> anyhow::Result<()> {
         output(self.command(AGENT).arg("install").arg(repository)).map(drop)
     }

@@ -6,6 +6,9 @@
 About 2,000 files in nested directories, small edits, one merge in ten commits, an issue key in six messages of ten.
 The shape "wide" has 4,000 larger files, a quarter of them side by side at the root, as git's own repository has.
 The history is streamed into `git fast-import` and then packed once, so that its deltas look like a server's.
+
+The shape "lean" is for very long histories: its messages, merges and keys are as many as in the others, but it has 144
+files of a few lines, and several branches are open at any time. It is not packed anew.
 """
 
 import os
@@ -21,6 +24,8 @@ PEOPLE = [(f"{name.title()} Example", f"{name}@example.com") for name in WORDS[:
 # Files, how deep they lie, how long they are about and at most at first, and at most later.
 SHAPES = {"deep": (2000, (1, 2, 3, 4), 60, 1500, 2000), "wide": (4000, (0, 1, 2, 3), 150, 4000, 6000)}
 START = 1_500_000_000
+# The shape "lean": folders, files in each, lines of a file, side branches that are open at a time.
+FOLDERS, FILES, LINES, SIDES = 12, 12, 8, 6
 
 
 def line(rng):
@@ -141,20 +146,109 @@ class History:
         return touched
 
 
+class Lean:
+    """A history whose commits cost little to write: what varies is chosen from what was made before.
+
+    Main works on one half of the folders; each side branch has one of the others for itself, so that a merge has no
+    conflict. A branch begins at main, gets two commits on average and is merged.
+    """
+
+    def __init__(self, out, rng):
+        self.out, self.bits, self.mark = out, rng.getrandbits, 0
+        self.lines = [line(rng) + b"\n" for _ in range(1 << 12)]
+        words = [[rng.choice(WORDS) for _ in range(rng.randrange(4, 9))] for _ in range(1 << 12)]
+        self.subjects = [" ".join(subject).encode() for subject in words]
+        self.bodies = [message(rng, 0).split(b"\n", 1)[1].rsplit(b"Change-", 1)[0] for _ in range(1 << 12)]
+        self.projects = (b"PROJ", b"WEB", b"OPS2")
+        self.people = [f"{name} <{mail}>".encode() for name, mail in PEOPLE]
+        self.heads = [
+            [f"M 100644 inline {WORDS[folder * 5]}/{WORDS[file * 4 + 1]}.c\n".encode() for file in range(FILES)]
+            for folder in range(FOLDERS)
+        ]
+        self.files = [[[rng.choice(self.lines) for _ in range(LINES)] for _ in range(FILES)] for _ in range(FOLDERS)]
+
+    def commit(self, ref, parents=b""):
+        """Writes all of a commit but its files."""
+        self.mark = mark = self.mark + 1
+        bits = self.bits(64)
+        subject = self.subjects[bits & 4095]
+        bits >>= 12
+        body = self.bodies[bits & 4095]
+        bits >>= 12
+        person = self.people[(bits & 255) % len(self.people)]
+        bits >>= 8
+        if (bits & 1023) < 614:
+            subject = b"%s-%d %s" % (self.projects[(bits >> 10) % 3], 1 + (bits >> 12) % 3999, subject)
+        when = START + mark * 241
+        text = b"%s\n%sChange-Number: %d\n" % (subject, body, mark)
+        self.out.write(
+            b"commit %s\nauthor %s %d +0200\ncommitter %s %d +0200\ndata %d\n%s\n%s"
+            % (ref, person, when - (bits >> 24) * 60, person, when, len(text), text, parents)
+        )
+
+    def put(self, folder, number):
+        content = b"".join(self.files[folder][number])
+        self.out.write(b"%sdata %d\n%s\n" % (self.heads[folder][number], len(content), content))
+
+    def change(self, folder):
+        """Changes one line of one file; gives the file's number."""
+        bits = self.bits(32)
+        number = (bits & 255) % FILES
+        self.files[folder][number][(bits >> 8) % LINES] = self.lines[bits >> 20]
+        self.put(folder, number)
+        return number
+
+    def run(self, commits):
+        main, sides = b"refs/heads/main", [b"refs/heads/side-%d" % number for number in range(SIDES)]
+        # The files that each open branch has touched.
+        touched = [None] * SIDES
+        self.commit(main)
+        for folder in range(FOLDERS):
+            for number in range(FILES):
+                self.put(folder, number)
+        for left in range(commits - 1, 0, -1):
+            bits = self.bits(24)
+            waiting = [side for side in range(SIDES) if touched[side]]
+            # At last all that is open is merged.
+            ends = len(waiting) == left
+            side = waiting[0] if ends else (bits & 255) % SIDES
+            aside = (bits >> 8 & 255) % 10 >= 7
+            if ends or aside and touched[side] and bits >> 16 & 1:
+                self.commit(main, b"merge %s\n" % sides[side])
+                for number in sorted(touched[side]):
+                    self.put(FOLDERS - SIDES + side, number)
+                touched[side] = None
+            elif aside and len(waiting) + 1 < left:
+                self.commit(sides[side], b"" if touched[side] else b"from %s\n" % main)
+                touched[side] = (touched[side] or set()) | {self.change(FOLDERS - SIDES + side)}
+            else:
+                self.commit(main)
+                self.change((bits & 255) % (FOLDERS - SIDES))
+        self.out.write(b"done\n")
+
+
 def main():
     directory = sys.argv[1]
     commits = int(sys.argv[2]) if len(sys.argv) > 2 else 80_000
     seed = int(sys.argv[3]) if len(sys.argv) > 3 else 1
-    shape = SHAPES[sys.argv[4] if len(sys.argv) > 4 else "deep"]
+    shape = sys.argv[4] if len(sys.argv) > 4 else "deep"
     env = {"PATH": os.environ["PATH"], "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": "/nonexistent"}
     git = ["git", f"--git-dir={os.path.abspath(directory)}"]
     subprocess.run(git + ["init", "--quiet", "--bare", "--initial-branch=main"], check=True, env=env)
-    importer = subprocess.Popen(git + ["fast-import", "--quiet", "--done", "--force"], stdin=subprocess.PIPE, env=env)
-    History(importer.stdin, random.Random(seed), shape).run(commits)
+    lean = shape == "lean"
+    # A quick import leaves what it wrote: chains of deltas are short, and few branches are forgotten and read again.
+    quick = ["-c", "core.compression=1"] if lean else []
+    options = ["--depth=10", f"--active-branches={2 * SIDES}"] if lean else []
+    words = git + quick + ["fast-import", "--quiet", "--done", "--force"] + options
+    importer = subprocess.Popen(words, stdin=subprocess.PIPE, env=env, bufsize=1 << 20)
+    rng = random.Random(seed)
+    history = Lean(importer.stdin, rng) if lean else History(importer.stdin, rng, SHAPES[shape])
+    history.run(commits)
     importer.stdin.close()
     if importer.wait() != 0:
         sys.exit("fast-import failed")
-    subprocess.run(git + ["repack", "-adfq", "--window=10", "--depth=50"], check=True, env=env)
+    if not lean:
+        subprocess.run(git + ["repack", "-adfq", "--window=10", "--depth=50"], check=True, env=env)
 
 
 if __name__ == "__main__":
