@@ -12,8 +12,8 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::collections::{BinaryHeap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::mem;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -22,6 +22,7 @@ use git2::ObjectType;
 use memchr::{memchr, memrchr};
 use minicbor::{Decode, Encode};
 
+use super::marks::Marks;
 use super::{Error, Known, Object, Oid, Repository};
 
 /// A commit without its tree.
@@ -169,7 +170,7 @@ impl Repository {
     pub fn take_reached(&self, tips: &[Oid], wanted: &mut HashSet<Oid>) -> Result<(), Error> {
         let shallow = std::fs::read(self.common_dir.join("shallow")).unwrap_or_default();
         let border: HashSet<Oid> = shallow.split(|byte| *byte == b'\n').filter_map(Oid::from_hex).collect();
-        let mut seen: HashSet<Key, BuildHasherDefault<KeyHasher>> = HashSet::default();
+        let mut seen = Marks::default();
         let mut waiting: Vec<Oid> = Vec::new();
         for &tip in tips {
             match self.peeled(tip) {
@@ -183,14 +184,15 @@ impl Repository {
             if wanted.is_empty() {
                 break;
             }
-            if seen.insert(Key::of(id)) {
+            if seen.get(id).is_none() {
+                seen.set(id, 1);
                 wanted.remove(&id);
                 if border.contains(&id) {
                     continue;
                 }
                 let object = self.read(id)?.ok_or(Error::Missing { id })?;
                 let raw = Raw::parse(&object.content).ok_or(Error::NotACommit { id })?;
-                waiting.extend(raw.parents().filter(|&parent| !seen.contains(&Key::of(parent))));
+                waiting.extend(raw.parents().filter(|&parent| seen.get(parent).is_none()));
             }
         }
         Ok(())
@@ -277,7 +279,8 @@ struct Walker<'r> {
     /// Whether it stops at what is known rather than paint from there.
     stops: bool,
     waiting: BinaryHeap<Waiting>,
-    seen: HashMap<Key, Colour, BuildHasherDefault<KeyHasher>>,
+    /// The colours of all that was met.
+    seen: Marks,
     /// How many of `waiting` are new, as far as painted yet.
     new: usize,
     missing: usize,
@@ -290,7 +293,7 @@ struct Walker<'r> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Colour {
     /// New, and waiting for its turn.
-    New,
+    New = 1,
     /// New, and handed over.
     Done,
     /// Reachable from something known.
@@ -311,7 +314,7 @@ impl<'r> Walker<'r> {
             known,
             stops: false,
             waiting: BinaryHeap::new(),
-            seen: HashMap::default(),
+            seen: Marks::default(),
             new: 0,
             missing: 0,
             steps: usize::MAX,
@@ -320,11 +323,12 @@ impl<'r> Walker<'r> {
     }
 
     fn colour(&self, id: Oid) -> Option<Colour> {
-        self.seen.get(&Key::of(id)).copied()
+        let mark = self.seen.get(id)?;
+        [Colour::New, Colour::Done, Colour::Known].into_iter().find(|colour| *colour as u8 == mark)
     }
 
     fn set(&mut self, id: Oid, colour: Colour) {
-        self.seen.insert(Key::of(id), colour);
+        self.seen.set(id, colour as u8);
     }
 
     fn push_all(&mut self, tips: &[Oid]) {
@@ -459,7 +463,7 @@ impl Eq for Waiting {}
 
 /// The first half of a SHA-256 id, or most of a SHA-1 id, standing for the whole in large sets.
 ///
-/// A million ids fit in some 40 MB this way, and two that agree in 128 bits are not to be had.
+/// Two that agree in 128 bits are not to be had.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key([u8; 16]);
 

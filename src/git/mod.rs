@@ -16,6 +16,7 @@ mod delta;
 mod files;
 mod history;
 mod lines;
+mod marks;
 mod packs;
 mod pushed;
 mod recent;
