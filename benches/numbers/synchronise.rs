@@ -103,9 +103,9 @@ fn long(effort: &Effort) -> anyhow::Result<Vec<Row>> {
     through(&world)?;
     let span = began.elapsed().as_secs_f64();
     let peak = peak.mib().max(first_peak);
-    // All but the pushes, of which the first was told before.
-    let told = "SELECT count(*) FROM entity WHERE kind = 'commit' AND state = 'settled'";
-    let told = world.count(told)?.saturating_sub(pushes as u64 + 1);
+    let told = world.count(
+        "SELECT count(*) FROM entity WHERE kind = 'commit' AND state = 'settled' AND repo_id = (SELECT repo_id FROM run)",
+    )?;
     let requests = world.requests()?.len() - before - pushes;
     let least = told.div_ceil(400);
     let ratio = requests as f64 / least as f64;
