@@ -44,7 +44,7 @@ const MISSES: usize = 512;
 /// How many packs are kept open; the largest are chosen.
 const PACKS: usize = 16;
 /// How much of what was read is kept, twice.
-const BASES: usize = 12 * MIB;
+const BASES: usize = 8 * MIB;
 /// The largest object, or delta, that is served.
 const LARGE: usize = 16 * MIB;
 /// The longest chain of deltas that is followed.
