@@ -15,10 +15,13 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::config::{self, Config};
-use crate::policy;
+use crate::git::Repository;
+use crate::policy::{self, Place};
 use crate::text::hex;
 
 pub const FILE: &str = ".agent.toml";
+/// Where a person may say with `git config` of one clone where the key of the branch goes.
+pub const KEY: &str = "agent.key";
 /// The note of what was accepted, in the folder of ours in the git directory.
 const TRUSTED: &str = "trusted";
 /// The longest that is read.
@@ -114,6 +117,19 @@ impl Found {
     fn digest(&self) -> String {
         hex(&Sha256::digest(self.text.as_bytes()))
     }
+}
+
+/// Whether the hook that puts keys into messages has anything to do in a clone, whatever the team's file says in each of its
+/// work trees.
+pub fn may_want_keys(config: &Config, repository: &Repository) -> bool {
+    let [said] = repository.settings([KEY]);
+    let place = said.and_then(|said| Place::named(&said)).unwrap_or(config.message.key);
+    place != Place::Off || has_accepted(repository.common_dir())
+}
+
+/// Whether a person said yes to any content.
+pub fn has_accepted(git_dir: &Path) -> bool {
+    note(git_dir).exists()
 }
 
 /// Takes back what was accepted; tells whether there was anything.

@@ -289,6 +289,7 @@ fn hook_finding(hook: &host::HookState, git_dir: &Path) -> Finding {
     match &hook.owner {
         Owner::Ours { stale: true, .. } => bad(format!("{name} is of an older agent"), &install),
         Owner::Ours { chained: true, .. } => good(format!("{name} fires, and the hook that was there runs after it")),
+        Owner::Ours { .. } if hook.stands_by() => good(format!("{name} {}", host::HookState::until(name))),
         Owner::Ours { .. } => good(format!("{name} fires")),
         Owner::Configured { .. } => good(format!("{name} fires, out of Git's configuration")),
         Owner::Changed => bad(format!("{name} was edited"), "move it away, then install again"),

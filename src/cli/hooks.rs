@@ -66,7 +66,7 @@ struct Configured {
 struct Ours {
     hook: &'static str,
     when: &'static str,
-    /// `link`, `shim`, `drop-in`, `shared`, `legacy`, `config`, or `none`.
+    /// `link`, `shim`, `standby`, `drop-in`, `shared`, `legacy`, `config`, or `none`.
     reached: &'static str,
     path: PathBuf,
     healthy: bool,
@@ -139,6 +139,7 @@ fn reached(hook: &host::HookState, shared: Option<&Path>) -> &'static str {
     match &hook.owner {
         Owner::Configured { .. } => "config",
         Owner::Ours { .. } if hook.path.is_symlink() => "link",
+        Owner::Ours { .. } if hook.stands_by() => "standby",
         Owner::Ours { .. } if hook.path.ends_with(host::DROP_IN) => "drop-in",
         Owner::Ours { .. } if shared.is_some_and(|shared| hook.path.starts_with(shared)) => "shared",
         Owner::Ours { .. } if hook.path.extension().is_some() => "legacy",
@@ -182,6 +183,7 @@ fn print(shown: &Shown, context: &Context) {
                 let how = match hook.reached {
                     "legacy" => "run by pre-commit",
                     "config" => "out of Git's configuration",
+                    "standby" => host::HookState::until(hook.hook),
                     other => other,
                 };
                 show::line(format_args!("  {} {}  {how}, {fired}", paint.good("ok "), hook.hook));

@@ -13,6 +13,7 @@ use crate::git::Repository;
 use crate::host::{self, Account, HookChange, Identity, Installed, Outcome, Place};
 use crate::intake;
 use crate::serve::{Changed, Forget};
+use crate::team;
 
 #[derive(clap::Args)]
 pub struct Install {
@@ -69,7 +70,9 @@ pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
     if account.is_some_and(|account| !account.contains(&git_dir)) {
         host::note_clone(&places.state, &git_dir);
     }
-    let served = host::is_served(&Repository::open(&git_dir)?, account);
+    let repository = Repository::open(&git_dir)?;
+    host::let_draft(&installed.git_dir, team::may_want_keys(&config, &repository))?;
+    let served = host::is_served(&repository, account);
     say(&installed, &id, &config, served);
     Ok(ExitCode::SUCCESS)
 }

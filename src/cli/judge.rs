@@ -12,6 +12,7 @@ use crate::parse::{IssueKey, Mentions, Rules};
 use crate::people::{self, Evidence, People};
 use crate::policy::draft::{Cleanup, Draft};
 use crate::policy::{Answers, Case, Finding, Level, Message, Place, Policies, Questions, Somebody};
+use crate::team::KEY;
 use crate::text::Untrusted;
 
 /// The rules of a repository, and what they need to know.
@@ -29,8 +30,7 @@ pub struct Batch {
     pub commits: Vec<Commit>,
 }
 
-/// What a person may say with `git config agent.key` and `git config agent.policy` in one clone.
-const KEY: &str = "agent.key";
+/// What a person may say with `git config agent.policy` in one clone.
 const POLICY: &str = "agent.policy";
 
 impl<'a> Bench<'a> {

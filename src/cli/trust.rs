@@ -58,6 +58,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     }
     found.trust(&git_dir)?;
+    // The first message after this may get a key by it.
+    let _ = host::let_draft(&git_dir, true);
     show::line("it counts in this clone from now on, until its content changes");
     Ok(ExitCode::SUCCESS)
 }

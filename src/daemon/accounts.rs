@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::git::Repository;
 use crate::queue::RepositoryRow;
 use crate::serve::AccountState;
-use crate::{clock, host};
+use crate::{clock, host, team};
 
 use super::{Shared, upkeep};
 
@@ -252,14 +252,23 @@ impl Watch {
     }
 }
 
-/// Has the hooks of each repository wait for a policy where one holds, and nowhere else.
-fn mark_policies(config: &Config) {
+/// Has the hooks of each repository do what the configuration asks of them: wait for a policy where one holds, put keys into
+/// messages where that is wanted, and nowhere else.
+fn set_hooks(config: &Config) {
     for account in &config.account {
         let linked = config.repositories_of(account).repositories;
         for git_dir in linked.into_iter().filter(|git_dir| host::has_hooks(git_dir)) {
             // Where the daemon may not write, `agent account cover` or the hook itself does it.
             if let Err(error) = host::mark_policy(&git_dir, !config.policies(&git_dir).is_empty()) {
                 tracing::debug!("whether a policy holds in {} could not be noted there: {error}", git_dir.display());
+            }
+            let Some(clone) = Repository::open(&git_dir).ok().filter(Repository::is_clone) else { continue };
+            if let Err(error) = host::let_draft(&git_dir, team::may_want_keys(config, &clone)) {
+                tracing::debug!(
+                    "the hook for keys in {} could not be set: {}",
+                    git_dir.display(),
+                    host::reason(&error)
+                );
             }
         }
     }
@@ -268,7 +277,7 @@ fn mark_policies(config: &Config) {
 /// Puts hooks into the repositories that have none, but for those that `refused` them since the last scan.
 fn look(config: &Config, agent: &Path, chosen: Option<&Path>, mut refused: BTreeMap<PathBuf, String>) -> Looked {
     let mut looked = Looked::default();
-    mark_policies(config);
+    set_hooks(config);
     for account in config.account.iter().filter(|account| account.auto_link) {
         let below = config.repositories_of(account);
         let mut state = AccountState { repositories: below.repositories.len(), ..AccountState::default() };

@@ -142,6 +142,16 @@ impl Dir {
         to.sync()
     }
 
+    /// The same for a while and under the same name, so that nothing is lost if the power fails and it is not there afterwards.
+    pub(super) fn lend(&self, name: &str, to: &Self) -> Result<(), Error> {
+        fs::linkat(&self.fd, name, &to.fd, name, AtFlags::empty()).map_err(|error| io(&to.path.join(name), error))
+    }
+
+    /// Removes what was lent.
+    pub(super) fn take_back(&self, name: &str) -> Result<(), Error> {
+        fs::unlinkat(&self.fd, name, AtFlags::empty()).map_err(|error| io(&self.path.join(name), error))
+    }
+
     pub(super) fn symlink(&self, target: &Path, name: &OsStr) -> Result<(), Error> {
         let path = self.path.join(name);
         match fs::symlinkat(target, &self.fd, name) {

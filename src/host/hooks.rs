@@ -7,6 +7,7 @@ use super::manifest::{Before, FOLDER, Found, Hook, Manifest, compare, sha256};
 use super::passage;
 use super::place::Git;
 use super::shim::{self, Shim, Stand};
+use super::standby::{PUSHING, STANDBY, stand_down};
 use super::tool::{self, Tool};
 use super::{ALL, Error, FIRED, HookChange, HookReport, Identity, Outcome, TAKEN_UP};
 
@@ -38,14 +39,26 @@ pub(super) struct Plan {
 const BEFORE: &str = "before";
 /// What the hooks keep beside our manifest: tips handed over, a push under way, pushes that were told, a mark that one was
 /// not, one that a policy holds, one that none does, what a person accepted of a team, the way to a daemon, and more.
-const KEPT_BY_HOOKS: [&str; 13] = [
-    "told", "pushing", "pushed", "dirty", "config", "policy", "plain", "name", "scanned", "place", "trusted", "door",
+const KEPT_BY_HOOKS: [&str; 14] = [
+    "told",
+    PUSHING,
+    "pushing.agent",
+    "pushed",
+    "dirty",
+    "config",
+    "policy",
+    "plain",
+    "name",
+    "scanned",
+    "place",
+    "trusted",
+    "door",
     TAKEN_UP,
 ];
 /// What git may leave of an entry it has taken out: it ends a line that had no end, and it keeps the heading of an
 /// empty section that stands below a comment.
 const LEFT_BY_GIT: [&[u8]; 4] = [b"", b"\n", b"[agent]\n", b"\n[agent]\n"];
-const EXECUTABLE: u32 = 0o755;
+pub(super) const EXECUTABLE: u32 = 0o755;
 
 impl Hooks {
     /// Locks the hooks of a git directory; without `dir` they are where the manifest says, else in the usual place.
@@ -87,6 +100,12 @@ impl Hooks {
         self.common.below(&Path::new(FOLDER).join(BEFORE))
     }
 
+    /// What lies ready for a hook that stands by.
+    fn ready(&self, name: &str) -> Result<Option<Entry>, Error> {
+        let folder = self.folder()?.filter(|_| STANDBY.contains(&name));
+        Ok(folder.map(|folder| folder.entry(name)).transpose()?.flatten())
+    }
+
     fn known(&self, name: &str) -> Option<&Hook> {
         self.manifest.as_ref()?.hooks.get(name)
     }
@@ -126,7 +145,7 @@ impl Hooks {
                 let shim = Shim { hook: name, agent: agent.into(), before: None };
                 let state = HookChange::AlreadyThere;
                 let before = self.kept(name, None)?;
-                let stand = Stand::choose(shim);
+                let stand = Stand::choose(shim, false);
                 return Ok(Plan { name, stand, state, before, keep: false, outdated: false, aside: None });
             }
             (Found::Foreign, Some(entry)) => {
@@ -144,10 +163,15 @@ impl Hooks {
             true => format!("{}/{FOLDER}/{BEFORE}/{name}", self.common.path().display()),
             false => format!("{}{FOLDER}/{BEFORE}/{name}", "../".repeat(steps)),
         };
-        let stand = Stand::choose(Shim { hook: name, agent: agent.into(), before: before.as_ref().map(way) });
+        let ready = self.ready(name)?;
+        let shim = Shim { hook: name, agent: agent.into(), before: before.as_ref().map(way) };
+        let stand = Stand::choose(shim, ready.is_some() && entry.is_none());
+        let is_ready = !matches!(stand, Stand::Standby(_)) || ready.as_ref().is_some_and(|ready| stand.is(ready));
         let state = match &entry {
-            Some(entry) if stand.is(entry) => HookChange::AlreadyThere,
+            Some(entry) if is_ready && stand.is(entry) => HookChange::AlreadyThere,
+            None if is_ready && ready.is_some() && before.is_none() => HookChange::AlreadyThere,
             Some(_) if found == Found::Ours => HookChange::Renewed,
+            None if ready.is_some() => HookChange::Renewed,
             _ => HookChange::Put,
         };
         let aside = aside.filter(|_| keep).map(|(aside, _)| aside);
@@ -249,7 +273,11 @@ impl Hooks {
             match &plan.stand {
                 _ if plan.state == HookChange::AlreadyThere => (),
                 Stand::Shim(text) => hooks_dir.put(plan.name, text, EXECUTABLE)?,
+                Stand::Standby(text) => self.lay_ready(plan.name, text, &folder, &hooks_dir)?,
                 Stand::Link(agent) => hooks_dir.put_link(plan.name, agent)?,
+            }
+            if matches!(plan.stand, Stand::Shim(_)) && STANDBY.contains(&plan.name) {
+                folder.remove(plan.name)?;
             }
             if let Some(aside) = &plan.aside {
                 hooks_dir.remove(aside)?;
@@ -259,6 +287,18 @@ impl Hooks {
             Some(before) => self.link_siblings(&hooks_dir, &before),
             None => Ok(()),
         }
+    }
+
+    /// Lays a hook ready. An older one of ours that stands there becomes this one first: Git may be about to start it.
+    fn lay_ready(&self, name: &str, text: &[u8], folder: &Dir, hooks_dir: &Dir) -> Result<(), Error> {
+        folder.put(name, text, EXECUTABLE)?;
+        if hooks_dir.entry(name)?.is_some() {
+            hooks_dir.put(name, text, EXECUTABLE)?;
+            if folder.entry(PUSHING)?.is_none() {
+                stand_down(&self.common, name)?;
+            }
+        }
+        Ok(())
     }
 
     fn make_hooks_dir(&self) -> Result<Dir, Error> {
@@ -307,6 +347,9 @@ impl Hooks {
             }
             if let (Some(left), None | Some(Outcome::Removed | Outcome::Restored)) = (&mut left, &outcome) {
                 left.hooks.remove(name);
+            }
+            if let Some(folder) = self.folder()?.filter(|_| STANDBY.contains(&name)) {
+                folder.remove(name)?;
             }
             outcomes.extend(outcome.map(|outcome| (self.path().join(name), outcome)));
         }

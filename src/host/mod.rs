@@ -32,6 +32,7 @@ mod passage;
 mod place;
 mod remote;
 mod shim;
+mod standby;
 mod tool;
 
 use std::ffi::OsStr;
@@ -54,6 +55,8 @@ pub(crate) use kind::{Kind, is_companion};
 use manifest::{FOLDER, Found, Manifest, compare};
 use place::Git;
 pub(crate) use shim::{LINKED, SHORT, run_before};
+use standby::STANDBY;
+pub(crate) use standby::{Confirming, let_draft};
 pub(crate) use tool::{Other, Runs, Tool, gits, hooks_dir, is_put_aside, others};
 
 /// What kind of place a repository is, which decides the hooks it needs.
@@ -136,6 +139,21 @@ pub(crate) struct HookState {
     pub(crate) owner: Owner,
     /// What keeps it from firing; empty for a hook that does, and for one that is not ours.
     pub(crate) hindrances: Vec<Hindrance>,
+}
+
+impl HookState {
+    /// Whether it lies ready and is not among the others at the moment.
+    pub(crate) fn stands_by(&self) -> bool {
+        matches!(self.owner, Owner::Ours { .. }) && parent(&self.path).ends_with(FOLDER)
+    }
+
+    /// Says what a hook stands by for.
+    pub(crate) fn until(hook: &str) -> &'static str {
+        match hook {
+            "prepare-commit-msg" => "stands by while no keys are put into messages",
+            _ => "stands by until a push",
+        }
+    }
 }
 
 /// Whose hook it is.
@@ -410,7 +428,7 @@ pub(crate) fn is_dropped(git_dir: &Path) -> Result<bool, Error> {
         let Some(known) = manifest.hooks.get(name) else { continue };
         let entry = dir.entry(name)?;
         let dropped = match (compare(name, entry.as_ref(), Some(known)), &entry) {
-            (Found::Absent, _) => true,
+            (Found::Absent, _) => !stands_by(&common, name)?,
             (Found::Foreign, Some(Entry::File { bytes, .. })) => {
                 let is_run = matches!(tool::put_aside(&dir, name, Some(known))?, Some((_, true)));
                 !is_run && Tool::of(&dir.path().join(name), bytes) != Tool::Unknown
@@ -422,6 +440,12 @@ pub(crate) fn is_dropped(git_dir: &Path) -> Result<bool, Error> {
         }
     }
     Ok(false)
+}
+
+/// Whether a hook lies ready that is not among the others at the moment.
+fn stands_by(common: &Dir, name: &str) -> Result<bool, Error> {
+    let folder = common.below(FOLDER.as_ref())?.filter(|_| STANDBY.contains(&name));
+    Ok(matches!(folder.map(|folder| folder.entry(name)).transpose()?.flatten(), Some(Entry::File { .. })))
 }
 
 /// Puts hooks of ours in again that another tool dropped; tells whether there were any.
@@ -818,7 +842,15 @@ fn inspect_at(common: &Dir, names: &[&'static str], fires: PathBuf) -> Result<Ve
     };
     let elsewhere = (fires.canonicalize().ok() != here.canonicalize().ok()).then_some(fires);
     let hooks_dir = if here.is_dir() { Some(Dir::open(&here)?) } else { None };
-    let look = |name: &&'static str| look_at(name, &here, hooks_dir.as_ref(), manifest.as_ref(), elsewhere.as_deref());
+    let folder = common.below(FOLDER.as_ref())?;
+    let look = |name: &&'static str| {
+        let (mut dir, mut at) = (hooks_dir.as_ref(), here.clone());
+        let is_absent = dir.map(|dir| dir.entry(name)).transpose()?.flatten().is_none();
+        if let Some(folder) = folder.as_ref().filter(|_| is_absent && STANDBY.contains(name)) {
+            (dir, at) = (Some(folder), folder.path().to_owned());
+        }
+        look_at(name, &at, dir, manifest.as_ref(), elsewhere.as_deref())
+    };
     // Where only some were wanted, the others lack nowhere.
     let wanted = |name: &&&'static str| match &manifest {
         Some(manifest) if manifest.only => manifest.hooks.contains_key(**name),

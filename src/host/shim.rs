@@ -20,6 +20,7 @@ use rustix::fs::Access;
 use super::Error;
 use super::dir::Entry;
 use super::manifest::{sha256, sha256_of_link};
+use super::standby::lies_ready;
 
 /// The version a shim bears; raised whenever `hooks/shim` changes.
 pub(super) const VERSION: u32 = 4;
@@ -50,18 +51,23 @@ pub(super) struct Shim {
 #[derive(Debug, PartialEq)]
 pub(super) enum Stand {
     Shim(Vec<u8>),
+    /// A shim that lies ready and is among the hooks only at times.
+    Standby(Vec<u8>),
     /// A program of ours, under the name of the hook.
     Link(PathBuf),
 }
 
 impl Stand {
-    /// Takes a link where it serves as well as a shim: another program might not look at the name it is called by.
-    pub(super) fn choose(shim: Shim) -> Self {
+    /// Takes a link where it serves as well as a shim: another program might not look at the name it is called by. With
+    /// `ready` the hook lies ready now.
+    pub(super) fn choose(shim: Shim, ready: bool) -> Self {
         let direct = shim.hook == LINKED && shim.before.is_none();
         if direct && std::env::current_exe().is_ok_and(|this| this == shim.agent) {
             let short = short_way(&shim.agent);
             let there = rustix::fs::access(&short, Access::EXEC_OK).is_ok();
             Self::Link(if there { short } else { shim.agent })
+        } else if shim.before.is_none() && lies_ready(shim.hook, ready) {
+            Self::Standby(shim.render())
         } else {
             Self::Shim(shim.render())
         }
@@ -69,7 +75,7 @@ impl Stand {
 
     pub(super) fn is(&self, entry: &Entry) -> bool {
         match (self, entry) {
-            (Self::Shim(text), Entry::File { bytes, mode }) => bytes == text && mode & 0o111 != 0,
+            (Self::Shim(text) | Self::Standby(text), Entry::File { bytes, mode }) => bytes == text && mode & 0o111 != 0,
             (Self::Link(agent), Entry::Symlink { target }) => target == agent,
             _ => false,
         }
@@ -77,7 +83,7 @@ impl Stand {
 
     pub(super) fn sha256(&self) -> String {
         match self {
-            Self::Shim(text) => sha256(text),
+            Self::Shim(text) | Self::Standby(text) => sha256(text),
             Self::Link(agent) => sha256_of_link(agent),
         }
     }
@@ -113,7 +119,7 @@ impl Shim {
             }
             Some(before) => format!("\"${{0%/*}}/{before}\""),
         };
-        self.filled(TEMPLATE, &before, &guard(self.hook))
+        self.filled(TEMPLATE, &before, &guard(self.hook, self.before.is_some()))
     }
 
     /// The same for a shim that runs beside a clone's own hooks, out of Git's configuration, and knows the clone only by where
@@ -143,14 +149,28 @@ fn guard_beside(hook: &str) -> String {
             "[ \"$1\" = committed ] || go_on \"$@\"\n{common}[ -e \"$common/agent/pushing\" ] || go_on \"$@\"\n"
         ),
         "commit-msg" => format!("{common}plain=$common/agent/plain\n{SAYS_NOTHING}"),
-        other => guard(other),
+        other => guard(other, false),
     }
 }
 
 /// What spares the start of the agent where it has nothing to do.
-fn guard(hook: &str) -> String {
+fn guard(hook: &str, chained: bool) -> String {
     let text = match hook {
         // Git runs this hook three times for every reference; only the last time tells something, and only after pre-push.
+        // Of a push whose process is gone the agent is to forget the note. The first line, which was read, goes along.
+        "reference-transaction" if !chained => {
+            "[ \"$1\" = committed ] || exit 0\n\
+             note=${0%/*}/../agent/pushing\n\
+             [ -e \"$note\" ] || note=${GIT_DIR:-.git}/agent/pushing\n\
+             [ -e \"$note\" ] || note=${0%/*}/../../agent/pushing\n\
+             read -r by pusher rest 2>/dev/null <\"$note\" || exit 0\n\
+             if [ \"$by$rest\" != by ] || kill -0 \"$pusher\" 2>/dev/null; then\n    \
+                 read -r old new ref || exit 0\n    \
+                 case $ref in refs/remotes/*) ;; *) exit 0 ;; esac\n    \
+                 set -- \"$1\" \"$old $new $ref\"\n\
+             fi\n"
+        }
+        // A hook before ours is to have all of the input.
         "reference-transaction" => {
             "[ \"$1\" = committed ] || go_on \"$@\"\n\
              [ -e \"${0%/*}/../agent/pushing\" ] || [ -e \"${GIT_DIR:-.git}/agent/pushing\" ] || \
@@ -164,7 +184,8 @@ fn guard(hook: &str) -> String {
              case $head in *-[1-9]* | *.invalid) ;; *) go_on \"$@\" ;; esac\n"
         }
         // What has no `#` and no hyphen before a digit asks nothing of Jira, and where no policy holds nothing is to be said
-        // of it. The agent notes that none does, and by which configuration; once that changes it is asked again.
+        // of it. The agent notes that none does, and by which configuration; once that changes it is asked again, and so it is where
+        // a team's file counts, or where no keys are put in and Git's configuration has changed since somebody wanted that.
         "commit-msg" => {
             let beside = "plain=${0%/*}/../agent/plain\n[ -e \"$plain\" ] || plain=${GIT_DIR:-.git}/agent/plain\n";
             return format!("{beside}{SAYS_NOTHING}");
@@ -176,6 +197,8 @@ fn guard(hook: &str) -> String {
 
 /// Ends where a message asks nothing, by the mark that `$plain` leads to.
 const SAYS_NOTHING: &str = "says_nothing() {\n    \
+         [ -e .agent.toml ] && [ -e \"${plain%plain}trusted\" ] && return 1\n    \
+         [ \"${plain%plain}../config\" -nt \"${plain%plain}prepare-commit-msg\" ] && [ -e \"${plain%plain}prepare-commit-msg\" ] && return 1\n    \
          read -r config 2>/dev/null <\"$plain\" && [ \"${GIT_JIRA_AGENT_CONFIG:-$config}\" = \"$config\" ] || return 1\n    \
          [ -e \"$config\" ] && [ \"$plain\" -nt \"$config\" ] || return 1\n    \
          lines=\n    \

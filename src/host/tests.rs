@@ -738,3 +738,103 @@ fn what_root_makes_belongs_to_the_owner_of_the_repository() {
     assert_eq!(removed.identity, Identity::Forgotten { as_before: true });
     check_owner("uninstalled");
 }
+
+/// How a hook stands after another installation.
+fn again(world: &World, git_dir: &Path, hook: &str) -> (HookChange, bool) {
+    let report = world.install(git_dir).into_iter().find(|report| report.name == hook).unwrap();
+    (report.state, report.chained)
+}
+
+#[test]
+fn c3_a_hook_that_stands_by_comes_and_goes_and_is_never_in_the_way_of_another() {
+    let world = World::new();
+    let git_dir = world.clone();
+    let before = tree(&git_dir);
+    let hook = git_dir.join("hooks/reference-transaction");
+    let confirming = || Confirming::lock(&git_dir).unwrap();
+    confirming().begin().unwrap();
+    assert!(confirming().end().unwrap() && !hook.exists(), "where nothing is installed there is nothing to do");
+
+    world.install(&git_dir);
+    assert!(!hook.exists() && !is_dropped(&git_dir).unwrap());
+    for _ in 0..2 {
+        confirming().begin().unwrap();
+        assert!(hook.metadata().unwrap().mode() & 0o111 == 0o111);
+        assert_eq!(again(&world, &git_dir, "reference-transaction"), (HookChange::AlreadyThere, false));
+        assert!(hook.exists(), "a push goes on");
+        assert_eq!(world.owners(&git_dir)[3], (world.ours(false), vec![]));
+    }
+    assert!(confirming().end().unwrap() && !hook.exists());
+    assert_eq!(again(&world, &git_dir, "reference-transaction"), (HookChange::AlreadyThere, false));
+    assert_eq!(world.owners(&git_dir)[3], (world.ours(false), vec![]));
+
+    // What somebody puts there is theirs, and then ours stands before it for good.
+    write(&hook, &noting(0), 0o755);
+    confirming().begin().unwrap();
+    assert!(confirming().end().unwrap());
+    assert_eq!(std::fs::read_to_string(&hook).unwrap(), noting(0));
+    assert_eq!(world.owners(&git_dir)[3].0, Owner::Foreign);
+    assert_eq!(again(&world, &git_dir, "reference-transaction"), (HookChange::Put, true));
+    confirming().begin().unwrap();
+    assert!(confirming().end().unwrap() && hook.exists());
+    assert_eq!(world.owners(&git_dir)[3], (world.ours(true), vec![]));
+    assert!(!git_dir.join("agent/reference-transaction").exists());
+    assert!(world.uninstall(&git_dir).contains(&(hook.clone(), Outcome::Restored)));
+    std::fs::remove_file(&hook).unwrap();
+
+    // Taken out while a push is under way, it leaves nothing behind.
+    world.install(&git_dir);
+    confirming().begin().unwrap();
+    write(&git_dir.join("agent/pushing"), "by 1\n", 0o644);
+    world.uninstall(&git_dir);
+    assert_eq!(tree(&git_dir), before);
+}
+
+#[test]
+fn c3_a_hook_is_not_taken_away_while_git_may_be_about_to_start_it() {
+    let world = World::new();
+    let git_dir = world.clone();
+    world.git(&["-C", "clone", "worktree", "add", "-q", "../linked"]);
+    world.install(&git_dir);
+    let hook = git_dir.join("hooks/reference-transaction");
+    let confirming = Confirming::lock(&git_dir).unwrap();
+    std::fs::create_dir_all(git_dir.join("refs/remotes/origin/deep")).unwrap();
+    let locks = ["HEAD.lock", "packed-refs.lock", "refs/remotes/origin/deep/x.lock", "worktrees/linked/HEAD.lock"];
+    for lock in locks.map(|lock| git_dir.join(lock)) {
+        confirming.begin().unwrap();
+        std::fs::write(&lock, "").unwrap();
+        assert!(!confirming.end().unwrap() && hook.exists(), "{}", lock.display());
+        std::fs::remove_file(&lock).unwrap();
+        assert!(confirming.end().unwrap() && !hook.exists(), "{}", lock.display());
+    }
+    // That of the index says nothing of refs.
+    confirming.begin().unwrap();
+    std::fs::write(git_dir.join("index.lock"), "").unwrap();
+    assert!(confirming.end().unwrap());
+}
+
+#[test]
+fn c3_a_shim_of_an_older_agent_begins_to_stand_by() {
+    for pushing in [false, true] {
+        let world = World::new();
+        let git_dir = world.clone();
+        let before = tree(&git_dir);
+        world.install(&git_dir);
+        let hook = git_dir.join("hooks/reference-transaction");
+        let older = "#!/bin/sh\n# git-jira-agent shim 3\nexit 0\n";
+        write(&hook, older, 0o755);
+        std::fs::remove_file(git_dir.join("agent/reference-transaction")).unwrap();
+        let manifest = git_dir.join("agent/hooks.json");
+        let mut read: serde_json::Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
+        read["hooks"]["reference-transaction"]["ours"] = [manifest::sha256(older.as_bytes())].into_iter().collect();
+        std::fs::write(&manifest, read.to_string()).unwrap();
+        if pushing {
+            write(&git_dir.join("agent/pushing"), "", 0o644);
+        }
+        assert_eq!(again(&world, &git_dir, "reference-transaction"), (HookChange::Renewed, false));
+        assert_eq!(hook.exists(), pushing, "a push under way is still heard of");
+        assert_eq!(world.owners(&git_dir)[3], (world.ours(false), vec![]));
+        world.uninstall(&git_dir);
+        assert_eq!(tree(&git_dir), before);
+    }
+}

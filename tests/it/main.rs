@@ -51,6 +51,7 @@ mod synchronise;
 mod teams;
 mod tools;
 mod ssh;
+mod standby;
 mod store;
 mod tidy;
 mod travels;

@@ -2,16 +2,33 @@
 //!
 //! Git has no hook after a push, but a push that succeeded moves the remote-tracking ref. So
 //! `pre-push` notes what is about to be pushed, and `reference-transaction` recognises it when the
-//! ref moves (`hooks.md` 2.1). What was never pushed, or was refused, never leaves the clone; nor does anything where
+//! ref moves. While such a note is there, and no longer, that hook stands among the others. What was never pushed, or was refused, never leaves the clone; nor does anything where
 //! the server itself tells Jira of pushes.
 
+use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::{Pid, getppid, test_kill_process};
 
 use crate::git::{Budget, Known, Oid, RefName, Update, branch_of, heard, is_tracking};
-use crate::host;
+use crate::host::{self, Confirming};
 
 use super::Hook;
+
+/// What is noted of a push under way: first `by` and the process that pushes, where it is known, then a line for each branch.
+struct Note {
+    by: Option<Pid>,
+    lines: Vec<Vec<u8>>,
+    age: Duration,
+}
+
+/// After which time a push is not waited for any more whose process is not known.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// How many processes may stand between a hook and its Git.
+const BETWEEN: usize = 16;
 
 /// One ref on its way to a remote.
 struct Pushing {
@@ -22,46 +39,76 @@ struct Pushing {
 impl Hook {
     /// Notes what is about to be pushed; lines are `local-ref local-id remote-ref remote-id`.
     pub(super) fn pre_push(&self, stdin: &[u8], remote: &str) -> anyhow::Result<Vec<String>> {
-        if self.is_served() {
-            let _ = fs::remove_file(self.pushing_file());
-            return Ok(Vec::new());
-        }
         let lines = stdin.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let noted: Vec<Vec<u8>> = lines.filter_map(|line| note(line, remote)).collect();
+        let lines: Vec<Vec<u8>> = lines.filter_map(|line| note(line, remote)).collect();
+        let confirming = Confirming::lock(&self.git_dir)?;
+        if self.is_served() || lines.is_empty() {
+            return self.forget_push(&confirming).map(|()| Vec::new());
+        }
         fs::create_dir_all(self.git_dir.join("agent"))?;
-        fs::write(self.pushing_file(), noted.concat())?;
+        Note { by: pusher(), lines, age: Duration::ZERO }.write(&self.pushing_file())?;
+        confirming.begin()?;
         Ok(Vec::new())
     }
 
     /// Recognises pushes that succeeded by the remote-tracking refs they moved.
-    pub(super) fn reference_transaction(&self, stdin: &[u8], state: &str) -> anyhow::Result<Vec<String>> {
-        if state != "committed" {
+    pub(super) fn reference_transaction(&self, stdin: &[u8], arguments: &[OsString]) -> anyhow::Result<Vec<String>> {
+        if arguments.first().is_none_or(|state| state != "committed") {
             return Ok(Vec::new());
         }
-        let Ok(text) = fs::read(self.pushing_file()) else {
-            return Ok(Vec::new());
-        };
-        if self.is_served() {
-            fs::remove_file(self.pushing_file())?;
-            return Ok(Vec::new());
-        }
-        let moved = crate::git::updates(stdin)?;
-        let (done, open): (Vec<_>, Vec<_>) = text.split_inclusive(|byte| *byte == b'\n').partition(|line| {
-            pushing(line).is_some_and(|pushing| moved.iter().any(|update| confirms(update, &pushing)))
-        });
-        if done.is_empty() {
-            return Ok(Vec::new());
-        }
-        match open.is_empty() {
-            true => fs::remove_file(self.pushing_file())?,
-            false => fs::write(self.pushing_file(), open.concat())?,
-        }
+        // The shim may have read the first line of the input.
+        let first = arguments.get(1).map(|line| [line.as_bytes(), b"\n"].concat()).unwrap_or_default();
+        let moved = crate::git::updates(&[&first, stdin].concat())?;
+        let done = self.confirmed(&moved)?;
         let updates = done.iter().filter_map(|line| Some(pushing(line)?.update));
         let updates: Vec<Update> = updates.filter(|update| !self.repository.hides(&update.name)).collect();
         if updates.is_empty() {
             return Ok(Vec::new());
         }
         self.push_from_clone(&updates, &moved)
+    }
+
+    /// Takes from the note what these refs confirm.
+    fn confirmed(&self, moved: &[Update]) -> anyhow::Result<Vec<Vec<u8>>> {
+        let confirming = Confirming::lock(&self.git_dir)?;
+        let Some(note) = Note::read(&self.pushing_file()) else { return Ok(Vec::new()) };
+        if self.is_served() {
+            return self.forget_push(&confirming).map(|()| Vec::new());
+        }
+        let is_over = note.is_over();
+        let (done, open): (Vec<_>, Vec<_>) = note.lines.into_iter().partition(|line| {
+            pushing(line).is_some_and(|pushing| moved.iter().any(|update| confirms(update, &pushing)))
+        });
+        // A note that stays has a push told twice, which is harmless.
+        if open.is_empty() || is_over {
+            let _ = self.forget_push(&confirming);
+        } else if !done.is_empty() {
+            let _ = Note { lines: open, ..note }.write(&self.pushing_file());
+        }
+        Ok(done)
+    }
+
+    /// Forgets a push of which nothing more will be heard, as one that was refused.
+    pub(super) fn forget_ended_push(&self) {
+        if Note::read(&self.pushing_file()).is_some_and(|note| note.is_over())
+            && let Ok(confirming) = Confirming::lock(&self.git_dir)
+            && Note::read(&self.pushing_file()).is_some_and(|note| note.is_over())
+        {
+            let _ = self.forget_push(&confirming);
+        }
+    }
+
+    /// Ends the waiting for a push. Where the hook that waits cannot go yet, what is left of the note has it looked at again.
+    fn forget_push(&self, confirming: &Confirming) -> anyhow::Result<()> {
+        let file = self.pushing_file();
+        if !confirming.end()? {
+            let by = Note::read(&file).and_then(|note| note.by);
+            return Ok(Note { by, lines: Vec::new(), age: Duration::ZERO }.write(&file)?);
+        }
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// The commits that no remote-tracking ref reached before: the record of what was pushed.
@@ -91,6 +138,46 @@ impl Hook {
     }
 }
 
+impl Note {
+    fn read(path: &Path) -> Option<Note> {
+        let text = fs::read(path).ok()?;
+        let age = fs::metadata(path).ok()?.modified().ok()?.elapsed().unwrap_or_default();
+        let mut lines: Vec<Vec<u8>> = text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        let by = lines.first().and_then(|line| line.strip_prefix(b"by "));
+        let by = by.and_then(|pid| std::str::from_utf8(pid).ok()?.trim_end().parse().ok()).and_then(Pid::from_raw);
+        if by.is_some() {
+            lines.remove(0);
+        }
+        Some(Note { by, lines, age })
+    }
+
+    /// Writes it whole or not at all.
+    fn write(&self, path: &Path) -> std::io::Result<()> {
+        let by = self.by.map(|by| format!("by {}\n", by.as_raw_pid())).unwrap_or_default();
+        super::replace(path, &[by.as_bytes(), &self.lines.concat()].concat())
+    }
+
+    /// Whether nothing more will be heard of the push.
+    fn is_over(&self) -> bool {
+        let is_gone = self.by.is_some_and(|by| test_kill_process(by).is_err());
+        self.lines.is_empty() || is_gone || self.age > LONGEST
+    }
+}
+
+/// The Git that pushes, where the system tells which processes started this one.
+fn pusher() -> Option<Pid> {
+    let above = |pid: &Pid| -> Option<Pid> { Pid::from_raw(stat(*pid)?.1) };
+    let mut above = std::iter::successors(getppid(), above).take(BETWEEN);
+    above.find(|pid| stat(*pid).is_some_and(|(name, _)| matches!(name.as_str(), "git" | "git-push")))
+}
+
+/// What a process is called, and which one started it.
+fn stat(pid: Pid) -> Option<(String, i32)> {
+    let text = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
+    let (name, rest) = text.split_once('(')?.1.rsplit_once(')')?;
+    Some((name.to_owned(), rest.split_ascii_whitespace().nth(1)?.parse().ok()?))
+}
+
 /// The new id, the remote ref and the old id of a line. The local side may be any expression, with blanks in it.
 pub(super) fn going_out(line: &[u8]) -> Option<[&[u8]; 3]> {
     let mut words = line.rsplitn(4, |byte| *byte == b' ');
@@ -100,6 +187,10 @@ pub(super) fn going_out(line: &[u8]) -> Option<[&[u8]; 3]> {
 
 fn note(line: &[u8], remote: &str) -> Option<Vec<u8>> {
     let [new, name, old] = going_out(line)?;
+    // Nothing tells of the others that they arrived.
+    if !RefName::new(name).is_branch() {
+        return None;
+    }
     Some([remote.as_bytes(), old, new, name].join(&b' ').into_iter().chain(*b"\n").collect())
 }
 

@@ -11,8 +11,9 @@ use crate::cli::judge::{Bench, Desk, looks_like_a_merge};
 use crate::git::RefName;
 use crate::host;
 use crate::parse::{IssueKey, Mentions, Rules};
-use crate::policy::{Answers, Case, Finding, Level, Lines};
+use crate::policy::{Answers, Case, Finding, Level, Lines, Place};
 use crate::receive::answer::{Found, LINES};
+use crate::team;
 use crate::text::Untrusted;
 
 /// A draft as it was read, and what is to be said of it.
@@ -32,6 +33,10 @@ impl Hook {
         }
         let Some(branch) = self.repository.head() else { return Ok(Vec::new()) };
         let desk = Desk::of(&self.repository, &self.config, self.environment.editor);
+        if desk.how.key == Place::Off {
+            let _ = host::let_draft(&self.git_dir, team::has_accepted(&self.git_dir));
+            return Ok(Vec::new());
+        }
         let bench = Bench::new(&self.repository, &self.config, crate::policy::Policies::default())?;
         let Some(key) = bench.key_of(&branch) else { return Ok(Vec::new()) };
         let text = fs::read(path)?;
@@ -53,6 +58,7 @@ impl Hook {
         let plain =
             self.config.policies(&self.git_dir).is_empty() && self.config.parse.key.is_none() && desk.wrong.is_none();
         let _ = host::mark_plain(&self.git_dir, &self.places.config, plain);
+        let _ = host::let_draft(&self.git_dir, desk.how.key != Place::Off || team::has_accepted(&self.git_dir));
         let bench = Bench::new(&self.repository, &self.config, policies)?;
         let branch = self.repository.head();
         let key = branch.as_ref().and_then(|branch| bench.key_of(branch));
@@ -199,7 +205,7 @@ fn of_message(mentions: &Mentions, rules: &Rules, answers: &Answers) -> Vec<Stri
 /// The file with a key in it; where none is put in by itself, it is put before the subject.
 pub(in crate::cli) fn draft_with(desk: &Desk, text: &[u8], key: &IssueKey) -> Option<Vec<u8>> {
     let how = match desk.how.key {
-        crate::policy::Place::Off => crate::policy::Message { key: crate::policy::Place::Prefix, ..desk.how.clone() },
+        Place::Off => crate::policy::Message { key: Place::Prefix, ..desk.how.clone() },
         _ => desk.how.clone(),
     };
     desk.draft(text).with_key(key, &how)

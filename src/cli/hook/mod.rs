@@ -396,7 +396,7 @@ impl Hook {
             "commit-msg" => self.message(Path::new(first)),
             "pre-push" if self.lets_out(stdin)? => self.pre_push(stdin, &first.to_string_lossy()),
             "pre-push" => Ok(Vec::new()),
-            "reference-transaction" => self.reference_transaction(stdin, &first.to_string_lossy()),
+            "reference-transaction" => self.reference_transaction(stdin, arguments),
             other => anyhow::bail!("there is nothing to do in {other}"),
         }
     }
@@ -407,6 +407,9 @@ impl Hook {
             && let Ok(agent) = std::env::current_exe()
         {
             let _ = host::repair(&self.git_dir, &agent);
+        }
+        if self.name == "commit-msg" {
+            self.forget_ended_push();
         }
     }
 
