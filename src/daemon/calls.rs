@@ -3,7 +3,8 @@
 //! Only what is as it usually is. Whatever the hook would have to write, mend or explain is left to its long way, and nothing of
 //! it is stored here: an id for the repository, its first baseline, a mark that is off, a refusal.
 
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,9 +18,9 @@ use crate::host::Account;
 use crate::intake::Outcome;
 use crate::intake::frame;
 use crate::intake::socket::{self, Peer};
+use crate::receive;
 use crate::receive::answer::{Handed, LINES};
 use crate::receive::call::{Call, Called, Hook};
-use crate::{clock, receive};
 
 use super::intake::{self, SLOWEST};
 use super::{Applied, Shared};
@@ -61,16 +62,29 @@ pub async fn put_off(stream: &mut UnixStream) {
     say(stream, Called::Busy).await;
 }
 
+/// What a call comes to that was left in the drop-box: its commits are walked with the rest.
+pub fn left(applied: &Applied, body: &[u8], uid: u32) -> Result<Event, String> {
+    let call = minicbor::decode::<Call>(body).map_err(|error| error.to_string())?;
+    // Nothing is looked into that whoever left it has no business with.
+    intake::may_speak(&applied.config, call.git_dir(), uid)?;
+    let repository = Repository::open(call.git_dir()).map_err(|error| error.to_string())?;
+    let id = repository.id().ok_or("the repository has no id")?.to_owned();
+    let repository = repository.hiding(applied.config.account_of(call.git_dir()).and_then(Account::hidden));
+    let updates = receive::concerning(&repository, &call.stdin).map_err(|error| error.to_string())?;
+    Ok(Event { updates, rest: true, ..event_of(call, id) })
+}
+
 async fn say(stream: &mut UnixStream, called: Called) {
     let _ = tokio::time::timeout(SLOWEST, socket::answer(stream, frame::CALL, &called)).await;
 }
 
 async fn push(shared: &Arc<Shared>, applied: &Arc<Applied>, call: Call, peer: Peer, stream: &mut UnixStream) {
+    let spool = shared.places.spool.as_os_str().as_bytes().to_vec();
     let Some(Looked { event, told }) = looked(shared, applied, call, peer).await else {
         return say(stream, Called::Long).await;
     };
     if event.updates.is_empty() {
-        return say(stream, Called::Done { lines: Vec::new(), news: false, told }).await;
+        return say(stream, Called::Done { lines: Vec::new(), news: false, told, spool }).await;
     }
     let (reply, telling) = intake::store(shared, applied, event.clone(), peer).await;
     if reply.outcome != Outcome::Stored {
@@ -81,7 +95,7 @@ async fn push(shared: &Arc<Shared>, applied: &Arc<Applied>, call: Call, peer: Pe
         false => Vec::new(),
     };
     crate::failpoint::failpoint("daemon.before_reply");
-    let done = Called::Done { lines, news: telling.is_some(), told };
+    let done = Called::Done { lines, news: telling.is_some(), told, spool };
     let answered = tokio::time::timeout(SLOWEST, socket::answer(stream, frame::CALL, &done)).await;
     if let (Some(telling), Ok(Ok(()))) = (telling, answered) {
         telling.end(stream).await;
@@ -103,17 +117,13 @@ fn lines(applied: &Applied, event: &Event, peer: Peer, reply: &crate::intake::Re
 }
 
 /// Reads a call beside the others, in its turn; `None` where the hook has to do it.
-async fn looked(shared: &Arc<Shared>, applied: &Arc<Applied>, call: Call, peer: Peer) -> Option<Looked> {
+async fn looked(shared: &Shared, applied: &Applied, call: Call, peer: Peer) -> Option<Looked> {
     // Many at once would all be late; one that waited too long leaves its commits to the walk of the rest.
     let turn = tokio::time::timeout(QUEUE, Arc::clone(&shared.reading).acquire_owned()).await;
     let read_until = turn.is_ok().then(|| Instant::now() + READ);
     let config = configuration_of(shared, &call, peer);
-    let (applied, places) = (Arc::clone(applied), shared.places.clone());
-    let look = move || {
-        let _turn = turn;
-        look(&applied, &places, config, call, read_until)
-    };
-    tokio::task::spawn_blocking(look).await.ok()?
+    // Where it is: to wake another thread for it would take longer than most of them.
+    tokio::task::block_in_place(|| look(applied, &shared.places, config, call, read_until))
 }
 
 /// The configuration that the hook would go by, as far as its repository does not say: that of its environment, or of its
@@ -145,26 +155,14 @@ fn look(
     if !is_usual {
         return None;
     }
-    let origin = Origin { id: repository.id()?.to_owned(), git_dir: call.git_dir.clone() };
-    let kind = if call.hook == Hook::PreReceive { Kind::Intent } else { Kind::Push };
-    let mut event = Event {
-        id: call.id,
-        kind,
-        at: clock::now(),
-        repository: origin,
-        updates: Vec::new(),
-        commits: Vec::new(),
-        rest: false,
-        claims: call.claims,
-        push_options: call.push_options,
-        tips: Vec::new(),
-        overridden: Vec::new(),
-    };
+    let stdin = call.stdin.clone();
+    let mut event = event_of(call, repository.id()?.to_owned());
+    let kind = event.kind;
     if applied.config.keeps_out(&git_dir).is_some() || host::is_companion(&git_dir) {
         return (kind == Kind::Push).then_some(Looked { event, told: Vec::new() });
     }
     let repository = repository.hiding(applied.config.account_of(&git_dir).and_then(Account::hidden));
-    event.updates = receive::concerning(&repository, &call.stdin).ok()?;
+    event.updates = receive::concerning(&repository, &stdin).ok()?;
     if kind == Kind::Intent {
         return (!event.updates.is_empty()).then_some(Looked { event, told: Vec::new() });
     }
@@ -191,8 +189,25 @@ fn look(
     Some(Looked { event, told })
 }
 
+/// The event of a call, without what its updates bring.
+fn event_of(call: Call, id: String) -> Event {
+    Event {
+        id: call.id,
+        kind: if call.hook == Hook::PreReceive { Kind::Intent } else { Kind::Push },
+        at: call.at,
+        repository: Origin { id, git_dir: call.git_dir },
+        updates: Vec::new(),
+        commits: Vec::new(),
+        rest: false,
+        claims: call.claims,
+        push_options: call.push_options,
+        tips: Vec::new(),
+        overridden: Vec::new(),
+    }
+}
+
 /// Whether the name that the host gives a repository is the one that is kept.
-fn is_named(git_dir: &std::path::Path, call: &Call) -> bool {
+fn is_named(git_dir: &Path, call: &Call) -> bool {
     let said = call.claims.iter().find(|claim| claim.name == "GL_PROJECT_PATH");
     let said = said.and_then(|claim| std::str::from_utf8(&claim.value).ok());
     said.and_then(|name| host::name_said(git_dir, name))

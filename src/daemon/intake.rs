@@ -250,12 +250,14 @@ async fn pick_up(shared: &Shared) -> anyhow::Result<usize> {
     let found = tokio::task::spawn_blocking(move || spool::look(&path, PORTION)).await??;
     let seen = found.len();
     for left in found {
+        let applied = shared.applied();
         let event = match &left.body {
-            Ok(body) => Event::decode(body).map_err(|error| error.to_string()),
+            Ok((frame::CALL, body)) => calls::left(&applied, body, left.uid),
+            Ok((_, body)) => Event::decode(body).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         let event = event.and_then(|event| {
-            may_speak(&shared.applied().config, event.repository.git_dir(), left.uid)?;
+            may_speak(&applied.config, event.repository.git_dir(), left.uid)?;
             Ok(event)
         });
         match event {

@@ -39,7 +39,7 @@ pub(super) struct Plan {
 const BEFORE: &str = "before";
 /// What the hooks keep beside our manifest: tips handed over, a push under way, pushes that were told, a mark that one was
 /// not, one that a policy holds, one that none does, what a person accepted of a team, the way to a daemon, and more.
-const KEPT_BY_HOOKS: [&str; 14] = [
+const KEPT_BY_HOOKS: [&str; 15] = [
     "told",
     PUSHING,
     "pushing.agent",
@@ -53,6 +53,7 @@ const KEPT_BY_HOOKS: [&str; 14] = [
     "place",
     "trusted",
     "door",
+    "drop",
     TAKEN_UP,
 ];
 /// What git may leave of an entry it has taken out: it ends a line that had no end, and it keeps the heading of an

@@ -101,14 +101,19 @@ pub fn wrap_as(kind: u16, body: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 /// Reads one envelope and gives its body.
-pub fn read(mut from: impl Read) -> Result<Vec<u8>, Error> {
+pub fn read(from: impl Read) -> Result<Vec<u8>, Error> {
+    read_any(from).map(|(_, body)| body)
+}
+
+/// Reads one envelope, says of which kind it is, and gives its body.
+pub fn read_any(mut from: impl Read) -> Result<(u16, Vec<u8>), Error> {
     let mut bytes = [0; HEADER];
     exactly(&mut from, &mut bytes)?;
     let header = Header::parse(&bytes)?;
     let mut body = vec![0; header.length];
     exactly(&mut from, &mut body)?;
     header.verify(&body)?;
-    Ok(body)
+    Ok((header.kind, body))
 }
 
 const MAGIC: [u8; 4] = *b"gjaF";

@@ -20,7 +20,8 @@ pub struct Left {
     pub path: PathBuf,
     /// The owner of the file, who speaks through it.
     pub uid: u32,
-    pub body: Result<Vec<u8>, Error>,
+    /// Of which kind it is, and what it says.
+    pub body: Result<(u16, Vec<u8>), Error>,
 }
 
 /// How much lies in the spool.
@@ -124,7 +125,7 @@ fn open(path: PathBuf) -> Left {
     Left { path, uid, body }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
+fn read(path: &Path) -> Result<(u16, Vec<u8>), Error> {
     let io = |error| failed("cannot read", path, error);
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(io)?;
@@ -133,7 +134,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
         return Err(Error::Odd(path.to_owned()));
     }
     let mut file = file.take((frame::HEADER + frame::LIMIT) as u64);
-    Ok(frame::read(&mut file)?)
+    Ok(frame::read_any(&mut file)?)
 }
 
 fn failed(action: &'static str, path: &Path, error: std::io::Error) -> Error {
@@ -158,7 +159,7 @@ mod tests {
         }
         let found = look(spool.path(), 10).unwrap();
         let bodies: Vec<_> = found.iter().map(|left| left.body.as_ref().unwrap().clone()).collect();
-        assert_eq!(bodies, [b"01", b"02"]);
+        assert_eq!(bodies, [(frame::EVENT, b"01".to_vec()), (frame::EVENT, b"02".to_vec())]);
         found.iter().for_each(|left| remove(left).unwrap());
         assert_eq!(depth(spool.path()), Depth::default());
     }

@@ -29,6 +29,9 @@ pub struct Call {
     /// The configuration that the environment of the hook names; empty where it names none.
     #[cbor(n(6), with = "minicbor::bytes")]
     pub config: Vec<u8>,
+    /// Milliseconds since the epoch, by the clock of the hook's machine.
+    #[n(7)]
+    pub at: i64,
 }
 
 /// Which hook it was.
@@ -63,6 +66,9 @@ pub enum Called {
         /// What is to be appended to `agent/told`: whoever pushes may write there, the daemon perhaps not.
         #[cbor(n(2), with = "minicbor::bytes")]
         told: Vec<u8>,
+        /// The drop-box, where a call may be left that is not answered in time.
+        #[cbor(n(3), with = "minicbor::bytes")]
+        spool: Vec<u8>,
     },
 }
 

@@ -1,7 +1,9 @@
 //! `agent-hook`: a hook that asks the daemon, and becomes `agent hook` where that does not do.
 //!
 //! It knows where the daemon listens by a link in the repository, `agent/door`, which the long way leaves behind once it found
-//! a daemon that takes the push. It has to stay small: no configuration, no Git, no parser.
+//! a daemon that takes the push. A daemon that has answered such a hook told it its drop-box, which is remembered as well
+//! (`agent/drop`): where so many push at once that none is answered in time, what Git told is left there as it is, because that many
+//! large programs would only make it worse. It has to stay small: no configuration, no Git, no parser.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
@@ -17,8 +19,8 @@ use rustix::fs::MemfdFlags;
 use crate::config::Environment;
 use crate::event::EventId;
 use crate::failpoint::failpoint;
-use crate::host;
-use crate::intake::{frame, socket};
+use crate::intake::{frame, socket, spool};
+use crate::{clock, host};
 
 use super::call::{Call, Called, Hook};
 use super::{claims, push_options};
@@ -66,6 +68,7 @@ fn ask(hook: Hook, id: EventId, stdin: &[u8], environment: &Environment, deadlin
         claims: claims(environment),
         push_options: push_options(environment),
         config: environment.config.as_ref().map(|path| path.as_os_str().as_bytes().to_vec()).unwrap_or_default(),
+        at: clock::now(),
     };
     let body = minicbor::to_vec(&call).expect("writing to a vector cannot fail");
     let frame = frame::wrap_as(frame::CALL, &body).ok()?;
@@ -76,27 +79,43 @@ fn ask(hook: Hook, id: EventId, stdin: &[u8], environment: &Environment, deadlin
         host::note_fired(&git_dir, "pre-receive");
         return Some(());
     }
-    let (called, answered) = patiently(&door, &frame, deadline)?;
-    let Called::Done { lines, news, told } = called else { return None };
+    let drop_box = ours.join(host::DROP);
+    let (called, answered) = match patiently(&door, &frame, deadline) {
+        Ok(answer) => answer,
+        Err(socket::Error::TimedOut | socket::Error::Busy) => {
+            let spool = std::fs::read_link(&drop_box).ok()?;
+            spool::leave(&spool, &id.to_string(), &frame).ok()?;
+            say("jira: this push is kept for Jira; the daemon has too much to do to read it now\n");
+            return Some(());
+        }
+        Err(_) => return None,
+    };
+    let Called::Done { lines, news, told, spool } = called else { return None };
     failpoint("hook.after_answer");
     // What is not noted is told once more with the next push.
     let _ = OpenOptions::new().append(true).open(ours.join("told")).and_then(|mut file| file.write_all(&told));
     host::note_fired(&git_dir, "post-receive");
-    let text = lines.iter().fold(String::new(), |text, line| text + line + "\n");
-    if std::io::stderr().lock().write_all(text.as_bytes()).is_ok() && news {
+    host::lead_to(&drop_box, Path::new(OsStr::from_bytes(&spool)));
+    if say(&lines.iter().fold(String::new(), |text, line| text + line + "\n")) && news {
         answered.passed_on();
     }
     Some(())
 }
 
+/// Prints at once, and tells whether somebody took it.
+fn say(text: &str) -> bool {
+    std::io::stderr().lock().write_all(text.as_bytes()).is_ok()
+}
+
 /// Asks again while the daemon is busy and there is time.
-fn patiently(door: &Path, frame: &[u8], deadline: Instant) -> Option<(Called, socket::Answered)> {
+fn patiently(door: &Path, frame: &[u8], deadline: Instant) -> Result<(Called, socket::Answered), socket::Error> {
     loop {
         match socket::deliver(door, frame, deadline) {
             Ok((Called::Busy, _)) | Err(socket::Error::Busy) if Instant::now() + AGAIN < deadline => {
                 std::thread::sleep(AGAIN);
             }
-            other => return other.ok(),
+            Ok((Called::Busy, _)) => return Err(socket::Error::Busy),
+            other => return other,
         }
     }
 }

@@ -3,6 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
+use git_jira_agent::event::EventId;
+use git_jira_agent::intake::{frame, spool};
+use git_jira_agent::receive::call::{Call, Hook};
+
 use crate::harness::{Daemon, Process, Repository, World, success, wait_until};
 use crate::hook::{calm_world, is_root, skipped};
 
@@ -147,4 +151,52 @@ fn e3_where_the_daemon_may_only_read_the_hook_notes_what_was_told() {
     assert!(said.contains("jira: 1 commit queued for Jira"), "{said}");
     assert_eq!(fs::metadata(repository.path.join("agent/told")).unwrap().len(), before + 20);
     world.wait_for_owed("commit", &[&ids[0], &ids[1]]);
+}
+
+#[test]
+fn e8_a_push_that_the_daemon_has_no_time_for_is_left_as_it_is_in_the_drop_box() {
+    let world = calm_world();
+    let daemon = world.daemon();
+    let Installed { repository, agent } = installed(&world, "app");
+    let clone = world.clone_of(&repository, "app");
+    let mut ids = Vec::new();
+    for message in ["ABC-1 begin", "ABC-2 by the daemon"] {
+        ids.push(clone.commit(message));
+        clone.push(&["origin", "HEAD:main"]);
+    }
+    world.wait_until_idle();
+    assert_eq!(fs::read_link(repository.path.join("agent/drop")).unwrap(), world.spool());
+    fs::rename(&agent, agent.with_file_name("away")).unwrap();
+    daemon.process.signal(rustix::process::Signal::STOP);
+    ids.push(clone.commit("ABC-3 nobody has time"));
+    let said = clone.push(&["origin", "HEAD:main"]);
+    assert!(said.contains("jira: this push is kept for Jira"), "{said}");
+    assert_eq!(fs::read_dir(world.spool().join("incoming")).unwrap().count(), 1);
+    daemon.process.signal(rustix::process::Signal::CONT);
+    world.wait_for_owed("commit", &ids.iter().map(String::as_str).collect::<Vec<_>>());
+    world.wait_for_jira(3, 0);
+}
+
+/// Whoever may leave files in the drop-box may not have the daemon look into any folder of the machine.
+#[test]
+fn s02_a_call_in_the_drop_box_about_a_repository_of_no_account_is_set_aside() {
+    let world = calm_world();
+    let _daemon = world.daemon();
+    let elsewhere = world.folder.join("elsewhere.git");
+    success(world.command("git").args(["init", "--quiet", "--bare"]).arg(&elsewhere));
+    let call = Call {
+        id: EventId::fresh(),
+        hook: Hook::PostReceive,
+        git_dir: elsewhere.as_os_str().as_encoded_bytes().to_vec(),
+        stdin: format!("{} {} refs/heads/main\n", "0".repeat(40), "1".repeat(40)).into_bytes(),
+        claims: Vec::new(),
+        push_options: Vec::new(),
+        config: Vec::new(),
+        at: 0,
+    };
+    let frame = frame::wrap_as(frame::CALL, &minicbor::to_vec(&call).unwrap()).unwrap();
+    spool::leave(&world.spool(), &call.id.to_string(), &frame).unwrap();
+    wait_until("it is set aside", || world.status()["running"]["spool"]["corrupt"] == 1);
+    assert!(world.log().contains("lies in no account"), "{}", world.log());
+    assert!(world.events().is_empty());
 }

@@ -481,7 +481,7 @@ impl Hook {
             self.mark_dirty();
         }
         if matches!(&handed, Ok(HandedOver::ToDaemon(..))) && self.name == host::LINKED {
-            host::lead_to(&self.git_dir, &self.places.socket);
+            host::show_door(&self.git_dir, &self.places.socket);
         }
         let uid = rustix::process::geteuid().as_raw();
         let people = || self.config.people().map(Arc::new).map_err(anyhow::Error::msg);
