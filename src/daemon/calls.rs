@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::config::{Environment, Places, SYSTEM};
 use crate::event::{Event, Kind, Origin};
@@ -49,7 +50,8 @@ pub async fn converse(shared: &Arc<Shared>, body: &[u8], peer: Peer, stream: &mu
     }
     match call.hook {
         Hook::PreReceive => {
-            if let Some(intent) = looked(shared, &applied, call, peer).await {
+            let turn = turn(shared).await;
+            if let Some(intent) = looked(shared, &applied, turn, call, peer) {
                 intake::note(shared, intent.event, peer.uid);
             }
         }
@@ -80,7 +82,12 @@ async fn say(stream: &mut UnixStream, called: Called) {
 
 async fn push(shared: &Arc<Shared>, applied: &Arc<Applied>, call: Call, peer: Peer, stream: &mut UnixStream) {
     let spool = shared.places.spool.as_os_str().as_bytes().to_vec();
-    let Some(Looked { event, told }) = looked(shared, applied, call, peer).await else {
+    let turn = turn(shared).await;
+    // Its time was up: it has left the call in the drop-box, or gone the long way.
+    if has_left(stream) {
+        return;
+    }
+    let Some(Looked { event, told }) = looked(shared, applied, turn, call, peer) else {
         return say(stream, Called::Long).await;
     };
     if event.updates.is_empty() {
@@ -116,11 +123,26 @@ fn lines(applied: &Applied, event: &Event, peer: Peer, reply: &crate::intake::Re
     lines
 }
 
-/// Reads a call beside the others, in its turn; `None` where the hook has to do it.
-async fn looked(shared: &Shared, applied: &Applied, call: Call, peer: Peer) -> Option<Looked> {
-    // Many at once would all be late; one that waited too long leaves its commits to the walk of the rest.
-    let turn = tokio::time::timeout(QUEUE, Arc::clone(&shared.reading).acquire_owned()).await;
-    let read_until = turn.is_ok().then(|| Instant::now() + READ);
+/// A turn at reading. Many at once would all be late; one that waited too long gets none, and leaves its commits to the
+/// walk of the rest.
+async fn turn(shared: &Shared) -> Option<OwnedSemaphorePermit> {
+    tokio::time::timeout(QUEUE, Arc::clone(&shared.reading).acquire_owned()).await.ok()?.ok()
+}
+
+/// Whether nobody is at the other end any more.
+fn has_left(stream: &UnixStream) -> bool {
+    matches!(stream.try_read(&mut [0]), Ok(0))
+}
+
+/// Reads a call; `None` where the hook has to do it.
+fn looked(
+    shared: &Shared,
+    applied: &Applied,
+    turn: Option<OwnedSemaphorePermit>,
+    call: Call,
+    peer: Peer,
+) -> Option<Looked> {
+    let read_until = turn.is_some().then(|| Instant::now() + READ);
     let config = configuration_of(shared, &call, peer);
     // Where it is: to wake another thread for it would take longer than most of them.
     tokio::task::block_in_place(|| look(applied, &shared.places, config, call, read_until))

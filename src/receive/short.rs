@@ -27,8 +27,8 @@ use super::{claims, push_options};
 
 /// How long the daemon is waited for; as long is left for the long way.
 const PATIENCE: Duration = Duration::from_millis(120);
-/// How long a daemon that is busy is left in peace.
-const AGAIN: Duration = Duration::from_millis(10);
+/// How long a daemon that is busy is left in peace: many that ask again and again would keep it so.
+const AGAIN: Duration = Duration::from_millis(40);
 /// The longest input that takes the short way; more is the push of a whole mirror.
 const INPUT: u64 = 256 << 10;
 
