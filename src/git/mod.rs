@@ -361,7 +361,7 @@ fn common_dir(git_dir: &Path) -> PathBuf {
 }
 
 impl Own {
-    /// Reads this one configuration file, which may be missing, and none that it includes.
+    /// Reads this one configuration file, which may be missing, with what libgit2 follows of its inclusions.
     fn read(path: &Path) -> Result<Own, Error> {
         let refused = |source| Error::Git { path: path.to_path_buf(), source };
         let config = match path.exists() {
