@@ -19,6 +19,7 @@ use crate::host::Account;
 use crate::intake::Outcome;
 use crate::intake::frame;
 use crate::intake::socket::{self, Peer};
+use crate::parse::Rules;
 use crate::receive;
 use crate::receive::answer::{Handed, LINES};
 use crate::receive::call::{Call, Called, Hook};
@@ -38,6 +39,8 @@ struct Looked {
     event: Event,
     /// What the hook is to append to the file of what was told.
     told: Vec<u8>,
+    /// The rules by which messages were read, where there was something to read.
+    rules: Option<Rules>,
 }
 
 /// Takes a call, and says what comes of it.
@@ -87,18 +90,18 @@ async fn push(shared: &Arc<Shared>, applied: &Arc<Applied>, call: Call, peer: Pe
     if has_left(stream) {
         return;
     }
-    let Some(Looked { event, told }) = looked(shared, applied, turn, call, peer) else {
+    let Some(Looked { event, told, rules }) = looked(shared, applied, turn, call, peer) else {
         return say(stream, Called::Long).await;
     };
-    if event.updates.is_empty() {
+    let Some(rules) = rules.filter(|_| !event.updates.is_empty()) else {
         return say(stream, Called::Done { lines: Vec::new(), news: false, told, spool }).await;
-    }
+    };
     let (reply, telling) = intake::store(shared, applied, event.clone(), peer).await;
     if reply.outcome != Outcome::Stored {
         return say(stream, Called::Long).await;
     }
     let lines = match applied.config.hook.answer {
-        true => lines(applied, &event, peer, &reply),
+        true => lines(applied, &event, &rules, peer, &reply),
         false => Vec::new(),
     };
     crate::failpoint::failpoint("daemon.before_reply");
@@ -110,13 +113,12 @@ async fn push(shared: &Arc<Shared>, applied: &Arc<Applied>, call: Call, peer: Pe
 }
 
 /// What the push is answered with: what the long way would say.
-fn lines(applied: &Applied, event: &Event, peer: Peer, reply: &crate::intake::Reply) -> Vec<String> {
+fn lines(applied: &Applied, event: &Event, rules: &Rules, peer: Peer, reply: &crate::intake::Reply) -> Vec<String> {
     let config = &applied.config;
     let link = config.link_of(event.repository.git_dir());
     let say = || -> anyhow::Result<Vec<String>> {
-        let rules = config.rules(link)?;
         let orders = receive::orders(event, link, peer.uid, || Ok(Arc::clone(&applied.people)))?;
-        Ok(receive::answer(config, event, &rules, orders, Handed::Daemon(reply)))
+        Ok(receive::answer(config, event, rules, orders, Handed::Daemon(reply)))
     };
     let mut lines = say().unwrap_or_else(|error| vec![format!("jira: {error:#}")]);
     lines.truncate(LINES);
@@ -181,12 +183,12 @@ fn look(
     let mut event = event_of(call, repository.id()?.to_owned());
     let kind = event.kind;
     if applied.config.keeps_out(&git_dir).is_some() || host::is_companion(&git_dir) {
-        return (kind == Kind::Push).then_some(Looked { event, told: Vec::new() });
+        return (kind == Kind::Push).then_some(Looked { event, told: Vec::new(), rules: None });
     }
     let repository = repository.hiding(applied.config.account_of(&git_dir).and_then(Account::hidden));
     event.updates = receive::concerning(&repository, &stdin).ok()?;
     if kind == Kind::Intent {
-        return (!event.updates.is_empty()).then_some(Looked { event, told: Vec::new() });
+        return (!event.updates.is_empty()).then_some(Looked { event, told: Vec::new(), rules: None });
     }
     let born = |update: &Update| update.name.is_branch() && update.old.is_none() && update.new.is_some();
     if event.updates.iter().any(born) && repository.leads_nowhere() {
@@ -194,10 +196,10 @@ fn look(
     }
     let (known, told) = Told::of(&repository).appending(&event.updates)?;
     let hook = &applied.config.hook;
+    let rules = applied.config.rules(applied.config.link_of(&git_dir)).ok()?;
     match read_until {
         Some(longest) => {
             let until = longest.min(Instant::now() + Duration::from_millis(hook.read_ms));
-            let rules = applied.config.rules(applied.config.link_of(&git_dir)).ok()?;
             let budget = Budget { commits: hook.commits, until: Some(until) };
             receive::read(&repository, &mut event, &known, budget, &rules);
         }
@@ -208,7 +210,7 @@ fn look(
     if event.rest && late && applied.config.hook.deadline_ms > DEADLINE_MS {
         return None;
     }
-    Some(Looked { event, told })
+    Some(Looked { event, told, rules: Some(rules) })
 }
 
 /// The event of a call, without what its updates bring.
