@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use git_jira_agent_hook::call::{CLAIMS, MOST_PUSH_OPTIONS};
 use serde::Deserialize;
 
 use crate::host::{self, Account, Below, NOWHERE};
@@ -533,39 +534,6 @@ pub const SYSTEM: &str = "/etc/git-jira-agent/config.toml";
 
 /// Where a configuration lies below a folder of configurations.
 const FILE: &str = "git-jira-agent/config.toml";
-
-const MOST_PUSH_OPTIONS: usize = 100;
-
-/// Variables by which Git and its hosts say who pushed (`hooks.md` 1.1 to 1.8). Whether they are
-/// believed is decided by who runs the hook.
-const CLAIMS: &[&str] = &[
-    "GIT_PUSH_CERT",
-    "GIT_PUSH_CERT_STATUS",
-    "GIT_PUSH_CERT_SIGNER",
-    "GIT_PUSH_CERT_KEY",
-    "GIT_PUSH_CERT_NONCE_STATUS",
-    "AGENT_USER",
-    "SSH_USER_AUTH",
-    "REMOTE_USER",
-    "REMOTE_ADDR",
-    "GL_USER",
-    "GL_REPO",
-    "GL_ID",
-    "GL_USERNAME",
-    "GL_REPOSITORY",
-    "GL_PROJECT_PATH",
-    "GL_PROTOCOL",
-    "GITEA_PUSHER_NAME",
-    "GITEA_PUSHER_ID",
-    "GITEA_PUSHER_EMAIL",
-    "GITEA_REPO_NAME",
-    "GITEA_REPO_USER_NAME",
-    "GITEA_REPO_ID",
-    "GITEA_REPO_IS_WIKI",
-    "BB_USER_NAME",
-    "BB_USER_EMAIL",
-    "PHABRICATOR_USER",
-];
 
 /// Turns an error of the TOML reader into one sentence with a place and, for a key, the nearest right one.
 pub(crate) fn syntax(text: &str, path: &Path, error: &toml::de::Error) -> Error {

@@ -13,6 +13,7 @@ use std::fmt::{self, Display, Formatter};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+pub use git_jira_agent_hook::call::{Claim, PushOption};
 use minicbor::{Decode, Encode};
 use uuid::Uuid;
 
@@ -94,24 +95,15 @@ pub struct Seen {
     pub cut: bool,
 }
 
-/// Something the environment of a hook said about the pusher. A claim, not yet an identity.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Claim {
-    #[n(0)]
-    pub name: String,
-    #[cbor(n(1), with = "minicbor::bytes")]
-    pub value: Vec<u8>,
-}
-
-/// One `git push -o` option, as bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(transparent)]
-pub struct PushOption(#[cbor(n(0), with = "minicbor::bytes")] pub Vec<u8>);
-
 impl EventId {
     /// Makes an id that no other event has, ordered by the time of making.
     pub fn fresh() -> Self {
         EventId(Uuid::now_v7().into_bytes())
+    }
+
+    /// The id that a hook made.
+    pub fn of_call(id: [u8; 16]) -> Self {
+        EventId(id)
     }
 
     /// A number that chance decided.

@@ -3,16 +3,18 @@
 //! Only what is as it usually is. Whatever the hook would have to write, mend or explain is left to its long way, and nothing of
 //! it is stored here: an id for the repository, its first baseline, a mark that is off, a refusal.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use git_jira_agent_hook::call::{Call, Called, Claim, Hook, SSH_USER_AUTH};
 use tokio::net::UnixStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::config::{Environment, Places, SYSTEM};
-use crate::event::{Event, Kind, Origin};
+use crate::event::{Event, EventId, Kind, Origin};
 use crate::git::{Budget, Repository, Told, Update};
 use crate::host;
 use crate::host::Account;
@@ -20,9 +22,9 @@ use crate::intake::Outcome;
 use crate::intake::frame;
 use crate::intake::socket::{self, Peer};
 use crate::parse::Rules;
+use crate::people;
 use crate::receive;
 use crate::receive::answer::{Handed, LINES};
-use crate::receive::call::{Call, Called, Hook};
 
 use super::intake::{self, SLOWEST};
 use super::{Applied, Shared};
@@ -47,7 +49,7 @@ struct Looked {
 pub async fn converse(shared: &Arc<Shared>, body: &[u8], peer: Peer, stream: &mut UnixStream) {
     let Ok(call) = minicbor::decode::<Call>(body) else { return say(stream, Called::Long).await };
     let applied = shared.applied();
-    let may = intake::may_speak(&applied.config, call.git_dir(), peer.uid);
+    let may = intake::may_speak(&applied.config, git_dir_of(&call), peer.uid);
     if may.is_err() || shared.not_ready().is_some() {
         return say(stream, Called::Long).await;
     }
@@ -71,10 +73,10 @@ pub async fn put_off(stream: &mut UnixStream) {
 pub fn left(applied: &Applied, body: &[u8], uid: u32) -> Result<Event, String> {
     let call = minicbor::decode::<Call>(body).map_err(|error| error.to_string())?;
     // Nothing is looked into that whoever left it has no business with.
-    intake::may_speak(&applied.config, call.git_dir(), uid)?;
-    let repository = Repository::open(call.git_dir()).map_err(|error| error.to_string())?;
+    intake::may_speak(&applied.config, git_dir_of(&call), uid)?;
+    let repository = Repository::open(git_dir_of(&call)).map_err(|error| error.to_string())?;
     let id = repository.id().ok_or("the repository has no id")?.to_owned();
-    let repository = repository.hiding(applied.config.account_of(call.git_dir()).and_then(Account::hidden));
+    let repository = repository.hiding(applied.config.account_of(git_dir_of(&call)).and_then(Account::hidden));
     let updates = receive::concerning(&repository, &call.stdin).map_err(|error| error.to_string())?;
     Ok(Event { updates, rest: true, ..event_of(call, id) })
 }
@@ -158,7 +160,7 @@ fn configuration_of(shared: &Shared, call: &Call, peer: Peer) -> Option<PathBuf>
         (peer.uid == rustix::process::geteuid().as_raw()).then(|| Places::config_path(None, &unnamed))
     };
     let system = PathBuf::from(SYSTEM);
-    call.config().or_else(|| if system.exists() { Some(system) } else { own() })
+    config_said(call).or_else(|| if system.exists() { Some(system) } else { own() })
 }
 
 fn look(
@@ -168,9 +170,9 @@ fn look(
     call: Call,
     read_until: Option<Instant>,
 ) -> Option<Looked> {
-    let repository = Repository::open(call.git_dir()).ok()?;
+    let repository = Repository::open(git_dir_of(&call)).ok()?;
     let git_dir = repository.common_dir().to_owned();
-    let is_usual = git_dir == call.git_dir()
+    let is_usual = git_dir == git_dir_of(&call)
         && host::config_of(&repository).or(config)? == places.config
         && applied.config.hook.deadline_ms >= DEADLINE_MS
         && host::copied_from(&repository).is_none()
@@ -216,17 +218,33 @@ fn look(
 /// The event of a call, without what its updates bring.
 fn event_of(call: Call, id: String) -> Event {
     Event {
-        id: call.id,
+        id: EventId::of_call(call.id),
         kind: if call.hook == Hook::PreReceive { Kind::Intent } else { Kind::Push },
         at: call.at,
         repository: Origin { id, git_dir: call.git_dir },
         updates: Vec::new(),
         commits: Vec::new(),
         rest: false,
-        claims: call.claims,
+        claims: call.claims.into_iter().map(claim).collect(),
         push_options: call.push_options,
         tips: Vec::new(),
         overridden: Vec::new(),
+    }
+}
+
+fn git_dir_of(call: &Call) -> &Path {
+    Path::new(OsStr::from_bytes(&call.git_dir))
+}
+
+fn config_said(call: &Call) -> Option<PathBuf> {
+    (!call.config.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(&call.config)))
+}
+
+/// A claim as a hook would make it that can read keys.
+fn claim(claim: Claim) -> Claim {
+    match claim.name == SSH_USER_AUTH {
+        true => Claim { value: people::keys_of_login(&claim.value), ..claim },
+        false => claim,
     }
 }
 

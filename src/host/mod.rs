@@ -54,7 +54,7 @@ use hooks::{Hooks, Plan};
 pub(crate) use kind::{Kind, is_companion};
 use manifest::{FOLDER, Found, Manifest, compare};
 use place::Git;
-pub(crate) use shim::{LINKED, SHORT, run_before};
+pub(crate) use shim::{LINKED, run_before};
 use standby::STANDBY;
 pub(crate) use standby::{Confirming, let_draft};
 pub(crate) use tool::{Other, Runs, Tool, gits, hooks_dir, is_put_aside, others};
@@ -559,16 +559,13 @@ pub(crate) fn is_policy_marked(git_dir: &Path) -> bool {
 
 /// Leaves in a repository the way to a daemon that takes its pushes, for `agent-hook`.
 pub(crate) fn show_door(git_dir: &Path, socket: &Path) {
-    lead_to(&git_dir.join(FOLDER).join(DOOR), socket);
-}
-
-/// Lets a link lead there; lost, the next push goes the long way once more.
-pub(crate) fn lead_to(link: &Path, there: &Path) {
-    if std::fs::read_link(link).is_ok_and(|now| now == there) {
+    let link = git_dir.join(FOLDER).join(DOOR);
+    if std::fs::read_link(&link).is_ok_and(|now| now == socket) {
         return;
     }
     let beside = link.with_extension("agent-new");
-    let _ = std::os::unix::fs::symlink(there, &beside).and_then(|()| std::fs::rename(&beside, link));
+    // Lost, the next push goes the long way once more.
+    let _ = std::os::unix::fs::symlink(socket, &beside).and_then(|()| std::fs::rename(&beside, link));
     let _ = std::fs::remove_file(&beside);
 }
 
@@ -646,10 +643,8 @@ const PLAIN: &str = "plain";
 const COARSE: std::time::Duration = std::time::Duration::from_secs(2);
 /// What a person may say with `git config` of one clone.
 const SERVED: &str = "agent.served";
-/// The link of [`show_door`].
-pub(crate) const DOOR: &str = "door";
-/// The link to the drop-box of a daemon that has read a push here.
-pub(crate) const DROP: &str = "drop";
+/// The link of [`show_door`], under the name that `agent-hook` looks for.
+const DOOR: &str = "door";
 /// The mark that [`mark_policy`] sets, under the name the shim looks for.
 const POLICY: &str = "policy";
 

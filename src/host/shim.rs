@@ -4,9 +4,11 @@
 //! was there before and exits with that hook's status. A shim can be read back: rendering what was read gives
 //! the same bytes exactly when nobody edited it.
 //!
-//! Where nothing was there before `post-receive`, no shell is needed: Git ignores how that hook ends, and passes over
-//! a link that leads nowhere. There a link stands in the hook's place, to `agent-hook` where that is installed beside the
-//! agent, else to the agent itself; both know by the name they are called by what to do. It saves each push the start of a shell.
+//! Where nothing was there before and `agent-hook` is installed beside the agent, no shell is needed: that program does what a
+//! shim does, and begins in a fifth of the time. On a server a link to it stands in the hook's place, which Git passes
+//! over if it leads nowhere. In a clone, where other tools write to what stands there, it is a copy, which ends with the
+//! lines by which a shim is read back. `post-receive`, of which Git ignores how it ends, may be a link to the agent as well; both
+//! programs know by the name they are called by what to do.
 
 use std::ffi::OsStr;
 use std::io::{ErrorKind, Write};
@@ -26,13 +28,21 @@ use super::standby::lies_ready;
 pub(super) const VERSION: u32 = 4;
 
 /// What the name of the program that asks the daemon first adds to the agent's.
-pub(crate) const SHORT: &str = "-hook";
+const SHORT: &str = "-hook";
 
-/// The hook that may be a link.
+/// The hook that may be a link to the agent.
 pub(crate) const LINKED: &str = "post-receive";
+/// The hooks that may be a link to the program that asks the daemon first, and those that may be a copy of it.
+const LINKED_SHORT: [&str; 2] = ["pre-receive", LINKED];
+const COPIED: [&str; 2] = ["prepare-commit-msg", "commit-msg"];
 
 const TEMPLATE: &str = include_str!("../../hooks/shim");
 const MARK: &[u8] = b"# git-jira-agent shim ";
+/// How a program begins, and the lines with which a copy of one ends.
+const PROGRAM: &[u8] = b"\x7fELF";
+const END_OF_COPY: &str = "\n# git-jira-agent shim @VERSION@\n\
+    # Put here by `agent install`, taken out by `agent uninstall`. It is the program agent-hook, and the agent is this one:\n\
+    agent=@AGENT@\nbefore=''\n";
 const AGENT: &[u8] = b"agent=";
 const BEFORE: &[u8] = b"before=";
 
@@ -61,11 +71,11 @@ impl Stand {
     /// Takes a link where it serves as well as a shim: another program might not look at the name it is called by. With
     /// `ready` the hook lies ready now.
     pub(super) fn choose(shim: Shim, ready: bool) -> Self {
-        let direct = shim.hook == LINKED && shim.before.is_none();
-        if direct && std::env::current_exe().is_ok_and(|this| this == shim.agent) {
-            let short = short_way(&shim.agent);
-            let there = rustix::fs::access(&short, Access::EXEC_OK).is_ok();
-            Self::Link(if there { short } else { shim.agent })
+        let direct = shim.before.is_none() && std::env::current_exe().is_ok_and(|this| this == shim.agent);
+        if direct && LINKED_SHORT.contains(&shim.hook) && has_short_way(&shim.agent) {
+            Self::Link(short_way(&shim.agent))
+        } else if direct && shim.hook == LINKED {
+            Self::Link(shim.agent)
         } else if shim.before.is_none() && lies_ready(shim.hook, ready) {
             Self::Standby(shim.render())
         } else {
@@ -92,9 +102,12 @@ impl Stand {
 /// Tells whether a link under a hook's name is one of ours, by its look.
 pub(super) fn is_link(hook: &str, target: &Path) -> bool {
     let name = target.file_name().and_then(OsStr::to_str);
-    hook == LINKED
-        && target.is_absolute()
-        && matches!(name, Some("agent" | "git-jira-agent" | "agent-hook" | "git-jira-agent-hook"))
+    target.is_absolute()
+        && match name {
+            Some("agent" | "git-jira-agent") => hook == LINKED,
+            Some("agent-hook" | "git-jira-agent-hook") => LINKED_SHORT.contains(&hook),
+            _ => false,
+        }
 }
 
 /// The agent to which a link of ours leads, or beside which it does.
@@ -110,8 +123,15 @@ fn short_way(agent: &Path) -> PathBuf {
     path.into()
 }
 
+fn has_short_way(agent: &Path) -> bool {
+    rustix::fs::access(short_way(agent), Access::EXEC_OK).is_ok()
+}
+
 impl Shim {
     pub(super) fn render(&self) -> Vec<u8> {
+        if let Some(program) = self.program() {
+            return [program, self.filled(END_OF_COPY, "", "")].concat();
+        }
         let before = match &self.before {
             None => "''".into(),
             Some(before) if before.starts_with('/') => {
@@ -131,8 +151,16 @@ impl Shim {
         self.filled(&template, "''", &guard_beside(self.hook))
     }
 
+    /// The program of which the hook is a copy.
+    fn program(&self) -> Option<Vec<u8>> {
+        let is_copied = self.before.is_none() && COPIED.contains(&self.hook) && has_short_way(&self.agent);
+        let program = is_copied.then(|| std::fs::read(short_way(&self.agent)).ok())??;
+        program.starts_with(PROGRAM).then_some(program)
+    }
+
     fn filled(&self, template: &str, before: &str, guard: &str) -> Vec<u8> {
         let text = template.replace("@GUARD@\n", guard).replace("@HOOK@", self.hook).replace("@BEFORE@", before);
+        let text = text.replace("@VERSION@", &VERSION.to_string());
         let (head, tail) = text.split_once("@AGENT@").expect("the template names the agent once");
         [head.as_bytes(), &quote(self.agent.as_os_str()), tail.as_bytes()].concat()
     }
@@ -211,7 +239,11 @@ const SAYS_NOTHING: &str = "says_nothing() {\n    \
 
 /// Reads the version of a shim and, as far as this version understands it, what it says; `None` for any other file.
 pub(super) fn read(hook: &'static str, bytes: &[u8]) -> Option<(u32, Option<Shim>)> {
-    let mut lines = bytes.split(|&byte| byte == b'\n');
+    let text = match bytes.starts_with(PROGRAM) {
+        true => &bytes[memchr::memmem::rfind(bytes, &[b"\n", MARK].concat())?..],
+        false => bytes,
+    };
+    let mut lines = text.split(|&byte| byte == b'\n');
     let version = lines.by_ref().take(4).find_map(|line| line.strip_prefix(MARK))?;
     let version = std::str::from_utf8(version).ok()?.trim().parse().ok()?;
     let mut value = |name| lines.find_map(|line: &[u8]| line.strip_prefix(name));

@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use git_jira_agent_hook::call::PASSED_ON;
 use minicbor::{Decode, Encode};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,9 +35,6 @@ impl Answered {
         let _ = self.0.set_nonblocking(true).and_then(|()| self.0.write_all(&[PASSED_ON]));
     }
 }
-
-/// What a hook sends when it has passed on the answer.
-const PASSED_ON: u8 = 1;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -144,7 +142,7 @@ fn read_reply(stream: &mut UnixStream, deadline: Instant) -> Result<Vec<u8>, Err
     loop {
         match frame::read(&bytes[..]) {
             Ok(body) => return Ok(body),
-            Err(frame::Error::Short) => {}
+            Err(error) if error.is_short() => {}
             Err(error) => return Err(Error::Answer(error.to_string())),
         }
         stream.set_read_timeout(Some(left(deadline)?)).map_err(Error::Io)?;

@@ -30,7 +30,7 @@ use serde::Deserialize;
 use crate::git::Ident;
 
 pub use member::{Member, Shown};
-pub use pusher::{Evidence, GERRIT_SUBMITTER, Pusher, SSH_USER_AUTH, login_keys};
+pub use pusher::{Evidence, GERRIT_SUBMITTER, Pusher, keys_of_login, login_keys};
 pub use signature::{Signature, check, hindrances};
 
 /// Section `[[person]]` of the configuration.

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use git_jira_agent_hook::call::{LONGEST_SSH_USER_AUTH, SSH_USER_AUTH};
 use rustix::fs::OFlags;
 use serde::Deserialize;
 
@@ -49,12 +50,6 @@ const HOSTS: [&str; 7] = [
 
 /// What Gerrit says in the arguments of its hook; no variable of an environment is believed under this name.
 pub const GERRIT_SUBMITTER: &str = "GERRIT_SUBMITTER";
-
-/// Where the SSH server says with which key somebody came. Its claim carries the keys themselves.
-pub const SSH_USER_AUTH: &str = "SSH_USER_AUTH";
-
-/// The most that is read of what an SSH server says.
-const LONGEST: u64 = 64 << 10;
 
 impl Evidence {
     /// As it is called in a sentence.
@@ -107,15 +102,21 @@ impl People {
 pub fn login_keys(path: &Path) -> Vec<u8> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let own = rustix::process::geteuid().as_raw();
-    let mut text = String::new();
+    let mut text = Vec::new();
     let opened = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
     let read = opened.and_then(|file| {
         let meta = file.metadata()?;
         let trusted = meta.is_file() && (meta.uid() == own || meta.uid() == 0) && meta.mode() & 0o022 == 0;
-        if trusted { file.take(LONGEST).read_to_string(&mut text) } else { Ok(0) }
+        if trusted { file.take(LONGEST_SSH_USER_AUTH).read_to_end(&mut text) } else { Ok(0) }
     });
-    let keys = text.lines().filter_map(|line| keys::ssh(line.strip_prefix("publickey ")?));
-    if read.is_ok() { keys.collect::<Vec<_>>().join("\n").into_bytes() } else { Vec::new() }
+    if read.is_ok() { keys_of_login(&text) } else { Vec::new() }
+}
+
+/// The public keys in what an SSH server says of a login.
+pub fn keys_of_login(text: &[u8]) -> Vec<u8> {
+    let lines = std::str::from_utf8(text).unwrap_or_default().lines();
+    let keys = lines.filter_map(|line| keys::ssh(line.strip_prefix("publickey ")?));
+    keys.collect::<Vec<_>>().join("\n").into_bytes()
 }
 
 /// The address in `Ann Example <ann@example.org>`, or all of it.

@@ -1,20 +1,20 @@
 //! What a push brings, read and answered: by the hook itself, or by the daemon in its stead.
 //!
 //! A hook is a process, and what it costs a push is mostly its start: a program that can read Git and parse messages takes
-//! longer to load than to do it. So `agent-hook` ([`short`]), which can do next to nothing, passes on to the daemon what Git told
-//! it ([`call`]), and the daemon, which is loaded already, reads, stores and answers. Whatever is out of the ordinary, and
+//! longer to load than to do it. So `agent-hook` (`hooks/agent-hook`), which can do next to nothing, passes on to the daemon what Git
+//! told it ([`git_jira_agent_hook::call`]), and the daemon, which is loaded already, reads, stores and answers. Whatever is out of the ordinary, and
 //! all of it where no daemon answers, goes the long way: `agent-hook` becomes `agent hook`, which does everything itself
 //! and needs nobody.
 
 pub mod answer;
-pub mod call;
-pub mod short;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
+
+use git_jira_agent_hook::call::SSH_USER_AUTH;
 
 use crate::config::{Config, Environment, Link};
 use crate::event::{Claim, Event, PushOption, Seen};
@@ -44,7 +44,7 @@ pub fn concerning(repository: &Repository, stdin: &[u8]) -> Result<Vec<Update>, 
 pub fn claims(environment: &Environment) -> Vec<Claim> {
     let claim = |(name, value): &(String, OsString)| {
         // What it names is the file of this very session, and gone afterwards.
-        let keys = name == people::SSH_USER_AUTH;
+        let keys = name == SSH_USER_AUTH;
         let value = if keys { people::login_keys(Path::new(value)) } else { value.as_bytes().to_vec() };
         Claim { name: name.clone(), value }
     };

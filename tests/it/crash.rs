@@ -118,8 +118,9 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn f15_every_place_where_the_process_may_die_has_a_test() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let texts = sources(&root).into_iter().filter_map(|path| std::fs::read_to_string(path).ok());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = ["src", "hooks/agent-hook/src"].map(|folder| sources(&root.join(folder)));
+    let texts = files.into_iter().flatten().filter_map(|path| std::fs::read_to_string(path).ok());
     let named = |text: &str| {
         text.split("failpoint(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect::<Vec<_>>()
     };

@@ -1,11 +1,11 @@
 //! The short way of a push: the daemon reads and answers it, and no hook needs the whole program.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use git_jira_agent::event::EventId;
 use git_jira_agent::intake::{frame, spool};
-use git_jira_agent::receive::call::{Call, Hook};
+use git_jira_agent_hook::call::{Call, Hook};
 
 use crate::harness::{Daemon, Process, Repository, World, success, wait_until};
 use crate::hook::{calm_world, is_root, skipped};
@@ -20,7 +20,10 @@ struct Installed<'w> {
 fn programs(world: &World) -> PathBuf {
     let folder = world.folder.join("programs");
     fs::create_dir_all(&folder).unwrap();
-    for (from, to) in [(env!("CARGO_BIN_EXE_agent"), "agent"), (env!("CARGO_BIN_EXE_agent-hook"), "agent-hook")] {
+    let agent = Path::new(env!("CARGO_BIN_EXE_agent"));
+    let hook = agent.with_file_name("agent-hook");
+    assert!(hook.exists(), "`tests/run` puts the program of the hooks beside the agent");
+    for (from, to) in [(agent, "agent"), (&hook, "agent-hook")] {
         if !folder.join(to).exists() {
             fs::hard_link(from, folder.join(to)).or_else(|_| fs::copy(from, folder.join(to)).map(drop)).unwrap();
         }
@@ -185,7 +188,7 @@ fn s02_a_call_in_the_drop_box_about_a_repository_of_no_account_is_set_aside() {
     let elsewhere = world.folder.join("elsewhere.git");
     success(world.command("git").args(["init", "--quiet", "--bare"]).arg(&elsewhere));
     let call = Call {
-        id: EventId::fresh(),
+        id: *b"sixteen bytes id",
         hook: Hook::PostReceive,
         git_dir: elsewhere.as_os_str().as_encoded_bytes().to_vec(),
         stdin: format!("{} {} refs/heads/main\n", "0".repeat(40), "1".repeat(40)).into_bytes(),
@@ -195,7 +198,7 @@ fn s02_a_call_in_the_drop_box_about_a_repository_of_no_account_is_set_aside() {
         at: 0,
     };
     let frame = frame::wrap_as(frame::CALL, &minicbor::to_vec(&call).unwrap()).unwrap();
-    spool::leave(&world.spool(), &call.id.to_string(), &frame).unwrap();
+    spool::leave(&world.spool(), &EventId::of_call(call.id).to_string(), &frame).unwrap();
     wait_until("it is set aside", || world.status()["running"]["spool"]["corrupt"] == 1);
     assert!(world.log().contains("lies in no account"), "{}", world.log());
     assert!(world.events().is_empty());

@@ -1,19 +1,16 @@
 //! What Git told a hook, passed on to the daemon as it is, and what the daemon says to it.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
-
-use crate::event::{Claim, EventId, PushOption};
 
 /// One run of a hook of a push, on its short way.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Call {
     /// The id of the event that comes of it, whichever way it takes.
-    #[n(0)]
-    pub id: EventId,
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub id: [u8; 16],
     #[n(1)]
     pub hook: Hook,
     /// The git directory, absolute.
@@ -72,22 +69,58 @@ pub enum Called {
     },
 }
 
-impl Hook {
-    pub fn of(name: &str) -> Option<Hook> {
-        match name {
-            "pre-receive" => Some(Hook::PreReceive),
-            "post-receive" => Some(Hook::PostReceive),
-            _ => None,
-        }
-    }
+/// Something the environment of a hook said about the pusher. A claim, not yet an identity.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Claim {
+    #[n(0)]
+    pub name: String,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub value: Vec<u8>,
 }
 
-impl Call {
-    pub fn git_dir(&self) -> &Path {
-        Path::new(OsStr::from_bytes(&self.git_dir))
-    }
+/// One `git push -o` option, as bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub struct PushOption(#[cbor(n(0), with = "minicbor::bytes")] pub Vec<u8>);
 
-    pub fn config(&self) -> Option<PathBuf> {
-        (!self.config.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(&self.config)))
-    }
-}
+/// What a hook sends when it has passed on the news of an answer.
+pub const PASSED_ON: u8 = 1;
+
+/// The most push options that are passed on.
+pub const MOST_PUSH_OPTIONS: usize = 100;
+
+/// Where the SSH server says with which key somebody came. Its claim carries what the file says that it names.
+pub const SSH_USER_AUTH: &str = "SSH_USER_AUTH";
+
+/// The most that is read of what an SSH server says.
+pub const LONGEST_SSH_USER_AUTH: u64 = 64 << 10;
+
+/// Variables by which Git and its hosts say who pushed. Whether they are believed is decided by who runs the hook.
+pub const CLAIMS: &[&str] = &[
+    "GIT_PUSH_CERT",
+    "GIT_PUSH_CERT_STATUS",
+    "GIT_PUSH_CERT_SIGNER",
+    "GIT_PUSH_CERT_KEY",
+    "GIT_PUSH_CERT_NONCE_STATUS",
+    "AGENT_USER",
+    SSH_USER_AUTH,
+    "REMOTE_USER",
+    "REMOTE_ADDR",
+    "GL_USER",
+    "GL_REPO",
+    "GL_ID",
+    "GL_USERNAME",
+    "GL_REPOSITORY",
+    "GL_PROJECT_PATH",
+    "GL_PROTOCOL",
+    "GITEA_PUSHER_NAME",
+    "GITEA_PUSHER_ID",
+    "GITEA_PUSHER_EMAIL",
+    "GITEA_REPO_NAME",
+    "GITEA_REPO_USER_NAME",
+    "GITEA_REPO_ID",
+    "GITEA_REPO_IS_WIKI",
+    "BB_USER_NAME",
+    "BB_USER_EMAIL",
+    "PHABRICATOR_USER",
+];

@@ -1,0 +1,228 @@
+//! The hooks of a push, by the short way: the daemon reads, stores and answers.
+//!
+//! It knows where the daemon listens by a link in the repository, `agent/door`, which the long way leaves behind once it found
+//! a daemon that takes the push. A daemon that has answered such a hook told it its drop-box, which is remembered as well
+//! (`agent/drop`): where so many push at once that none is answered in time, what Git told is left there as it is, because that many
+//! large programs would only make it worse.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use git_jira_agent_hook::call::{
+    CLAIMS, Call, Called, Claim, Hook, LONGEST_SSH_USER_AUTH, MOST_PUSH_OPTIONS, PASSED_ON, PushOption, SSH_USER_AUTH,
+};
+use git_jira_agent_hook::frame;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::rand::GetRandomFlags;
+use uuid::Uuid;
+
+use crate::agent::{self, Tried};
+use crate::drop_box;
+use crate::process::{self, Moment, Process};
+use crate::socket::{self, Failed};
+
+/// How long the daemon is waited for; as long is left for the long way.
+const PATIENCE: Duration = Duration::from_millis(120);
+/// How long a daemon that is busy is left in peace: many that ask again and again would keep it so.
+const AGAIN: Duration = Duration::from_millis(40);
+/// The longest input that takes the short way; more is the push of a whole mirror.
+const INPUT: usize = 256 << 10;
+
+pub fn run(process: &Process, hook: &[u8], arguments: &[&[u8]]) -> i32 {
+    let began = Moment::now();
+    let which = if hook == b"pre-receive" { Hook::PreReceive } else { Hook::PostReceive };
+    let stdin = process::read(process::stdin(), INPUT + 1).unwrap_or_default();
+    let id = fresh();
+    let mut buffer = [0; 36];
+    let tried = Tried { stdin: &stdin, id: id.as_hyphenated().encode_lower(&mut buffer), began };
+    let place = Place::of(process);
+    let is_judged = place.as_ref().is_some_and(|place| place.has("policy"));
+    if which == Hook::PreReceive && is_judged {
+        return agent::guarded(process, hook, arguments, Some(&tried));
+    }
+    if stdin.len() <= INPUT && place.is_some_and(|place| ask(process, which, &place, id, &tried).is_some()) {
+        return 0;
+    }
+    match which {
+        Hook::PreReceive => agent::beside(process, hook, arguments, &tried),
+        Hook::PostReceive => agent::instead(process, hook, arguments, Some(&tried)),
+    }
+}
+
+/// An id that no other event has, ordered by the time of making.
+fn fresh() -> Uuid {
+    let mut chance = [0; 10];
+    let _ = rustix::rand::getrandom(&mut chance, GetRandomFlags::empty());
+    uuid::Builder::from_unix_timestamp_millis(process::now().unsigned_abs(), &chance).into_uuid()
+}
+
+/// Has the daemon do the work; `None` where it did not.
+fn ask(process: &Process, hook: Hook, place: &Place, id: Uuid, tried: &Tried<'_>) -> Option<()> {
+    // What is preloaded cannot reach this program, and may mean to.
+    let unusual = process.said("GIT_NAMESPACE").is_some()
+        || process.said("LD_PRELOAD").is_some()
+        || process.variable("BB_IS_DRY_RUN") == Some(b"true")
+        || (hook == Hook::PostReceive && process.said("GIT_QUARANTINE_PATH").is_some());
+    if unusual {
+        return None;
+    }
+    let push_options = push_options(process);
+    if push_options.iter().map(|option| option.0.len()).sum::<usize>() > INPUT {
+        return None;
+    }
+    let door = place.link("door")?;
+    // The refs as they are before any moves have to be noted first, which is work for the long way.
+    if hook == Hook::PreReceive && !place.has("told") {
+        return None;
+    }
+    let call = Call {
+        id: *id.as_bytes(),
+        hook,
+        git_dir: place.path.clone(),
+        stdin: tried.stdin.to_owned(),
+        claims: claims(process),
+        push_options,
+        config: process.variable("GIT_JIRA_AGENT_CONFIG").unwrap_or_default().to_owned(),
+        at: process::now(),
+    };
+    let body = minicbor::to_vec(&call).ok()?;
+    let frame = frame::wrap_as(frame::CALL, &body).ok()?;
+    process.failpoint("hook.before_connect");
+    let deadline = tried.began.after(PATIENCE);
+    if hook == Hook::PreReceive {
+        socket::offer(&door, &frame, deadline).ok()?;
+        place.note_fired("fired-pre-receive");
+        return Some(());
+    }
+    let (called, connection) = match patiently(process, &door, &frame, deadline) {
+        Ok(answer) => answer,
+        Err(Failed::TimedOut | Failed::Busy) => {
+            drop_box::leave(&place.link("drop")?, tried.id, &frame).ok()?;
+            say("jira: this push is kept for Jira; the daemon has too much to do to read it now\n");
+            return Some(());
+        }
+        Err(Failed::Absent) => return None,
+    };
+    let Called::Done { lines, news, told, spool } = called else { return None };
+    process.failpoint("hook.after_answer");
+    place.note(&told, &spool);
+    if say(&lines.iter().fold(String::new(), |text, line| text + line + "\n")) && news {
+        socket::tell(&connection, &[PASSED_ON]);
+    }
+    Some(())
+}
+
+/// Asks again while the daemon is busy and there is time.
+fn patiently(process: &Process, door: &[u8], frame: &[u8], deadline: Moment) -> Result<(Called, OwnedFd), Failed> {
+    loop {
+        let asked = socket::offer(door, frame, deadline).and_then(|connection| {
+            process.failpoint("hook.after_write_before_ack");
+            Ok((socket::heard(&connection, deadline)?, connection))
+        });
+        match asked {
+            Ok((Called::Busy, _)) | Err(Failed::Busy) if deadline.left() > AGAIN => socket::pause(AGAIN),
+            Ok((Called::Busy, _)) => return Err(Failed::Busy),
+            other => return other,
+        }
+    }
+}
+
+/// What the environment claims about who pushes.
+fn claims(process: &Process) -> Vec<Claim> {
+    let claim = |name: &&str| {
+        let value = process.variable(name)?;
+        // What it names is the file of this very session, and gone afterwards.
+        let value = if *name == SSH_USER_AUTH { said_by_ssh(value) } else { value.to_owned() };
+        Some(Claim { name: (*name).to_owned(), value })
+    };
+    CLAIMS.iter().filter_map(claim).collect()
+}
+
+/// What the SSH server wrote, and nobody else could have.
+fn said_by_ssh(path: &[u8]) -> Vec<u8> {
+    let read = || {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+        let stat = rustix::fs::fstat(&file).ok()?;
+        let own = rustix::process::geteuid().as_raw();
+        let is_trusted = FileType::from_raw_mode(stat.st_mode).is_file()
+            && (stat.st_uid == own || stat.st_uid == 0)
+            && stat.st_mode & 0o022 == 0;
+        is_trusted.then(|| process::read(file, LONGEST_SSH_USER_AUTH as usize).ok())?
+    };
+    read().unwrap_or_default()
+}
+
+/// What was said with `git push -o`.
+fn push_options(process: &Process) -> Vec<PushOption> {
+    let count =
+        process.variable("GIT_PUSH_OPTION_COUNT").and_then(|text| core::str::from_utf8(text).ok()?.parse().ok());
+    let count = count.unwrap_or(0_usize).min(MOST_PUSH_OPTIONS);
+    let option = |number| process.variable(&format!("GIT_PUSH_OPTION_{number}"));
+    (0..count).filter_map(option).map(|option| PushOption(option.to_owned())).collect()
+}
+
+/// Prints at once, and tells whether somebody took it.
+fn say(text: &str) -> bool {
+    process::write(process::stderr(), text.as_bytes()).is_ok()
+}
+
+/// The repository, and what we keep in it.
+struct Place {
+    /// The git directory, absolute and without links.
+    path: Vec<u8>,
+    ours: OwnedFd,
+}
+
+impl Place {
+    fn of(process: &Process) -> Option<Place> {
+        let git_dir = process.said("GIT_DIR").unwrap_or(b".");
+        let (path, ours) = match git_dir {
+            b"." => (rustix::process::getcwd(Vec::new()).ok()?, process::folder(CWD, b"agent").ok()?),
+            other => {
+                let folder = process::folder(CWD, other).ok()?;
+                let itself = format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&folder));
+                (rustix::fs::readlink(&*itself, Vec::new()).ok()?, process::folder(&folder, b"agent").ok()?)
+            }
+        };
+        Some(Place { path: path.into_bytes(), ours })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        rustix::fs::accessat(&self.ours, name, Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
+    fn link(&self, name: &str) -> Option<Vec<u8>> {
+        Some(rustix::fs::readlinkat(&self.ours, name, Vec::new()).ok()?.into_bytes())
+    }
+
+    /// Notes what the daemon was told, and where its drop-box is. What is not noted is told once more with the next push.
+    fn note(&self, told: &[u8], spool: &[u8]) {
+        if !told.is_empty() {
+            let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
+            let _ = rustix::fs::openat(&self.ours, "told", flags, Mode::empty())
+                .and_then(|file| process::write(file, told));
+        }
+        self.note_fired("fired-post-receive");
+        if self.link("drop").is_none_or(|now| now != spool) {
+            const NEW: &str = "drop.agent-new";
+            let _ = rustix::fs::symlinkat(spool, &self.ours, NEW)
+                .and_then(|()| rustix::fs::renameat(&self.ours, NEW, &self.ours, "drop"));
+            let _ = rustix::fs::unlinkat(&self.ours, NEW, AtFlags::empty());
+        }
+    }
+
+    /// Notes that a hook of ours was started, where that can be written down without any trouble.
+    fn note_fired(&self, name: &str) {
+        let time = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
+        let times = Timestamps { last_access: time(UTIME_OMIT), last_modification: time(UTIME_NOW) };
+        if rustix::fs::utimensat(self.ours.as_fd(), name, &times, AtFlags::empty()).is_err() {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
+            let _ = rustix::fs::openat(&self.ours, name, flags, Mode::from_raw_mode(0o666));
+        }
+    }
+}
