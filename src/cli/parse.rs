@@ -10,7 +10,8 @@ use super::{Context, show};
 use crate::config::Config;
 use crate::git::{Oid, Repository};
 use crate::host;
-use crate::parse::{Mentions, Mode, Rules, Verb, strict};
+use crate::parse::{Mentions, Mode, Rules, strict};
+use crate::receive::message::meaning;
 use crate::text::Untrusted;
 
 #[derive(clap::Args)]
@@ -118,21 +119,5 @@ pub fn explain(mentions: &Mentions, rules: &Rules, message: &[u8]) {
     }
     if mentions.keys.is_empty() && mentions.rejected.is_empty() {
         show::line("  no issue key");
-    }
-}
-
-/// What an order does, in words.
-pub fn meaning(verb: &Verb) -> String {
-    let with = |comment: &str| match comment {
-        "" => String::new(),
-        comment => format!(", with the comment “{}”", Untrusted::text(comment)),
-    };
-    match verb {
-        Verb::Comment { text } => format!("comment “{}”", Untrusted::text(text)),
-        Verb::Time { spent, comment } => format!("log {spent} of work{}", with(comment)),
-        Verb::Transition { name, comment } => format!("transition “{}”{}", Untrusted::text(name), with(comment)),
-        Verb::Assign { to } => format!("assign to {}", Untrusted::text(to)),
-        Verb::Label { labels } => format!("label {}", Untrusted::text(&labels.join(", "))),
-        Verb::FixVersion { name } => format!("fix version {}", Untrusted::text(name)),
     }
 }

@@ -23,6 +23,8 @@ use crate::intake::frame;
 use crate::intake::socket::{self, Peer};
 use crate::parse::Rules;
 use crate::people;
+use crate::policy::Answers;
+use crate::policy::draft::{Cleanup, Draft};
 use crate::receive;
 use crate::receive::answer::{Handed, LINES};
 
@@ -61,6 +63,11 @@ pub async fn converse(shared: &Arc<Shared>, body: &[u8], peer: Peer, stream: &mu
             }
         }
         Hook::PostReceive => push(shared, &applied, call, peer, stream).await,
+        Hook::CommitMsg => {
+            let config = configuration_of(shared, &call, peer);
+            let done = |lines| Called::Done { lines, news: false, told: Vec::new(), spool: Vec::new() };
+            say(stream, message(&applied, &shared.places, config, &call).map_or(Called::Long, done)).await;
+        }
     }
 }
 
@@ -213,6 +220,22 @@ fn look(
         return None;
     }
     Some(Looked { event, told, rules: Some(rules) })
+}
+
+/// What a message is answered with, where nothing but its keys and orders is looked at.
+fn message(applied: &Applied, places: &Places, config: Option<PathBuf>, call: &Call) -> Option<Vec<String>> {
+    let git_dir = git_dir_of(call);
+    let is_usual = host::config_at(git_dir).or(config)? == places.config && applied.config.policies(git_dir).is_empty();
+    if !is_usual {
+        return None;
+    }
+    if !applied.config.hook.answer {
+        return Some(Vec::new());
+    }
+    let rules = applied.config.rules(applied.config.link_of(git_dir)).ok()?;
+    let draft = Draft::new(&call.stdin, None, Cleanup::of(None, false));
+    let mentions = rules.message(&draft.message());
+    Some(receive::message::of_message(&mentions, &rules, &Answers::none("nothing was asked")))
 }
 
 /// The event of a call, without what its updates bring.

@@ -298,7 +298,12 @@ pub(crate) fn give_id(repository: &git::Repository) -> Result<String, Error> {
 
 /// The configuration that the hooks of a repository use, where it is not the usual one.
 pub(crate) fn config_of(repository: &git::Repository) -> Option<PathBuf> {
-    let text = std::fs::read(repository.common_dir().join(FOLDER).join("config")).ok()?;
+    config_at(repository.common_dir())
+}
+
+/// The same of a git directory that all its worktrees have in common.
+pub(crate) fn config_at(git_dir: &Path) -> Option<PathBuf> {
+    let text = std::fs::read(git_dir.join(FOLDER).join("config")).ok()?;
     Some(PathBuf::from(OsStr::from_bytes(text.trim_ascii_end())))
 }
 

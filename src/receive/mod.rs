@@ -7,6 +7,7 @@
 //! and needs nobody.
 
 pub mod answer;
+pub mod message;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -1,6 +1,7 @@
 //! The short way of a push: the daemon reads and answers it, and no hook needs the whole program.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use git_jira_agent::event::EventId;
@@ -202,4 +203,82 @@ fn s02_a_call_in_the_drop_box_about_a_repository_of_no_account_is_set_aside() {
     wait_until("it is set aside", || world.status()["running"]["spool"]["corrupt"] == 1);
     assert!(world.log().contains("lies in no account"), "{}", world.log());
     assert!(world.events().is_empty());
+}
+
+/// A clone whose hooks know that no policy holds and where the daemon is, as they do from the second commit on.
+fn known_clone(world: &World) -> (Repository<'_>, PathBuf) {
+    let agent = programs(world);
+    let clone = world.clone_of(&world.plain_repository("app", &[]), "app");
+    success(world.command(&agent).arg("install").arg(&clone.path));
+    let at = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    fs::File::options().write(true).open(world.config()).unwrap().set_modified(at).unwrap();
+    clone.commit("begin");
+    assert!(clone.path.join(".git/agent/plain").exists() && clone.path.join(".git/agent/door").is_symlink());
+    (clone, agent)
+}
+
+/// What a commit says, with no other agent on the search path than the hook may find itself.
+fn said_of(clone: &Repository<'_>, message: &str, editor: bool) -> String {
+    let mut git = clone.command(&["commit", "--quiet", "--allow-empty", "-m", message]);
+    git.args(editor.then_some("--edit")).env("GIT_EDITOR", "true").env("PATH", "/usr/bin:/bin");
+    let output = git.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(message.starts_with(&clone.git(&["log", "-1", "--format=%B"])));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn k2_a_message_is_read_and_answered_by_the_daemon_without_the_whole_program() {
+    let world = calm_world();
+    let daemon = world.daemon();
+    let (clone, agent) = known_clone(&world);
+    let messages = [
+        "ABC-1 mend the gate",
+        "ABC-1 #time 1h dug\n\nand ABC-2 #comment see UTF-8",
+        "XYZ-9 of another project",
+        "ABC-1 with a line\n\n# that may be a comment",
+    ];
+    let by_agent: Vec<String> = messages.iter().map(|message| said_of(&clone, message, true)).collect();
+    fs::rename(&agent, agent.with_file_name("away")).unwrap();
+    for (message, by_agent) in messages.iter().zip(&by_agent).take(3) {
+        assert!(by_agent.contains("jira: "), "{by_agent}");
+        assert_eq!(said_of(&clone, message, false), *by_agent, "{message}");
+    }
+    assert_eq!(said_of(&clone, messages[0], true), "", "what an editor has shown is for the agent");
+    assert_eq!(said_of(&clone, messages[3], false), "", "and so is what may have a comment");
+    daemon.process.signal(rustix::process::Signal::STOP);
+    assert_eq!(said_of(&clone, messages[0], false), "", "nobody is there, and the commit goes on");
+    daemon.process.signal(rustix::process::Signal::CONT);
+}
+
+#[test]
+fn c3_a_copy_of_the_program_outlives_its_agent_and_another_agent_takes_its_place() {
+    let world = calm_world();
+    let _daemon = world.daemon();
+    let (clone, agent) = known_clone(&world);
+    let hook = fs::read(clone.path.join(".git/hooks/commit-msg")).unwrap();
+    assert!(
+        hook.starts_with(b"\x7fELF")
+            && hook.ends_with(format!("\nagent='{}'\nbefore=''\n", agent.display()).as_bytes())
+    );
+    let inspected = success(world.command(&agent).args(["hooks", "--json"]).current_dir(&clone.path));
+    assert!(inspected.contains("\"commit-msg\""), "{inspected}");
+    // A tool that writes its hook there writes over the copy, not over the program.
+    let program = fs::read(agent.with_file_name("agent-hook")).unwrap();
+    fs::write(clone.path.join(".git/hooks/commit-msg"), "#!/bin/sh\n# lefthook\n").unwrap();
+    assert_eq!(fs::read(agent.with_file_name("agent-hook")).unwrap(), program);
+    fs::write(clone.path.join(".git/hooks/commit-msg"), &hook).unwrap();
+
+    let bin = world.folder.join("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::rename(&agent, bin.join("agent")).unwrap();
+    let mut git = clone.command(&["commit", "--allow-empty", "-m", "ABC-1\n\n# by another"]);
+    let output = git.env("PATH", format!("{}:/usr/bin:/bin", bin.display())).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("jira: links ABC-1"), "{output:?}");
+    fs::remove_file(bin.join("agent")).unwrap();
+    fs::write(bin.join("agent"), "#!/bin/sh\necho something else\nexit 1\n").unwrap();
+    fs::set_permissions(bin.join("agent"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut git = clone.command(&["commit", "--allow-empty", "-m", "ABC-1\n\n# by nobody"]);
+    let output = git.env("PATH", format!("{}:/usr/bin:/bin", bin.display())).output().unwrap();
+    assert!(output.status.success() && !String::from_utf8_lossy(&output.stderr).contains("jira"), "{output:?}");
 }

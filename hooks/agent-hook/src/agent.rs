@@ -24,8 +24,8 @@ pub struct Tried<'a> {
 const KILLED: i32 = 126;
 
 /// Becomes the agent; where that cannot be, the hook has ended well.
-pub fn instead(process: &Process, hook: &[u8], arguments: &[&[u8]], tried: Option<&Tried<'_>>) -> i32 {
-    start(process, hook, arguments, tried, false);
+pub fn instead(process: &Process, hook: &[u8], arguments: &[&[u8]], tried: &Tried<'_>) -> i32 {
+    start(process, hook, arguments, Some(tried), false);
     0
 }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-/// One run of a hook of a push, on its short way.
+/// One run of a hook, on its short way.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Call {
     /// The id of the event that comes of it, whichever way it takes.
@@ -16,7 +16,7 @@ pub struct Call {
     /// The git directory, absolute.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub git_dir: Vec<u8>,
-    /// The updates, as Git wrote them.
+    /// The updates, as Git wrote them; or the message.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub stdin: Vec<u8>,
     #[n(4)]
@@ -40,6 +40,9 @@ pub enum Hook {
     PreReceive,
     #[n(1)]
     PostReceive,
+    /// Asks what a message comes to that nobody wrote in an editor, where no policy holds.
+    #[n(2)]
+    CommitMsg,
 }
 
 /// What the daemon says to a call.
@@ -51,7 +54,7 @@ pub enum Called {
     /// Nothing was stored, because too many hooks call at once.
     #[n(1)]
     Busy,
-    /// The push is on disk.
+    /// The push is on disk, the message was read.
     #[n(2)]
     Done {
         /// What the push is answered with.

@@ -16,6 +16,7 @@ extern crate alloc;
 mod agent; // the long way: the program that can do everything
 mod drop_box; // where a call is left that nobody has time for
 mod message; // hooks of a commit
+mod place; // a repository, and what we keep in it
 mod process; // what the kernel gives a process: words, variables, files, time
 mod push; // hooks of a push
 mod socket; // the way to the daemon

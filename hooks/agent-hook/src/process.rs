@@ -1,6 +1,7 @@
 //! What the kernel gives a process: words, variables, files, time, and other processes.
 
 use alloc::ffi::CString;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 use core::time::Duration;
@@ -38,6 +39,11 @@ impl Process {
     /// The value of a variable, where there is one and it says something.
     pub fn said(&self, name: &str) -> Option<&'static [u8]> {
         self.variable(name).filter(|value| !value.is_empty())
+    }
+
+    /// Whether somebody preloads libraries, which cannot reach this program and may be meant to.
+    pub fn has_preloads(&self) -> bool {
+        self.said("LD_PRELOAD").is_some()
     }
 
     /// Becomes another program, with the same environment; returns only if that is not possible.
@@ -166,6 +172,18 @@ pub fn write(to: impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Reads a file, or so much of it.
+pub fn read_file(folder: impl AsFd, path: &[u8], most: usize) -> Option<Vec<u8>> {
+    let file = rustix::fs::openat(folder, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    read(file, most).ok()
+}
+
+/// Prints lines at once, and tells whether somebody took them.
+pub fn say(lines: &[impl AsRef<str>]) -> bool {
+    let text = lines.iter().fold(String::new(), |text, line| text + line.as_ref() + "\n");
+    write(stderr(), text.as_bytes()).is_ok()
+}
+
 /// Opens a folder, for what is in it.
 pub fn folder(above: impl AsFd, path: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -177,7 +195,7 @@ pub fn stdin() -> rustix::fd::BorrowedFd<'static> {
     unsafe { rustix::stdio::stdin() }
 }
 
-pub fn stderr() -> rustix::fd::BorrowedFd<'static> {
+fn stderr() -> rustix::fd::BorrowedFd<'static> {
     // SAFETY: as above.
     unsafe { rustix::stdio::stderr() }
 }

@@ -7,7 +7,6 @@
 
 use alloc::borrow::ToOwned;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -15,13 +14,14 @@ use git_jira_agent_hook::call::{
     CLAIMS, Call, Called, Claim, Hook, LONGEST_SSH_USER_AUTH, MOST_PUSH_OPTIONS, PASSED_ON, PushOption, SSH_USER_AUTH,
 };
 use git_jira_agent_hook::frame;
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fd::OwnedFd;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::rand::GetRandomFlags;
 use uuid::Uuid;
 
 use crate::agent::{self, Tried};
 use crate::drop_box;
+use crate::place::Place;
 use crate::process::{self, Moment, Process};
 use crate::socket::{self, Failed};
 
@@ -39,7 +39,7 @@ pub fn run(process: &Process, hook: &[u8], arguments: &[&[u8]]) -> i32 {
     let id = fresh();
     let mut buffer = [0; 36];
     let tried = Tried { stdin: &stdin, id: id.as_hyphenated().encode_lower(&mut buffer), began };
-    let place = Place::of(process);
+    let place = Place::pushed_to(process);
     let is_judged = place.as_ref().is_some_and(|place| place.has("policy"));
     if which == Hook::PreReceive && is_judged {
         return agent::guarded(process, hook, arguments, Some(&tried));
@@ -47,9 +47,10 @@ pub fn run(process: &Process, hook: &[u8], arguments: &[&[u8]]) -> i32 {
     if stdin.len() <= INPUT && place.is_some_and(|place| ask(process, which, &place, id, &tried).is_some()) {
         return 0;
     }
-    match which {
-        Hook::PreReceive => agent::beside(process, hook, arguments, &tried),
-        Hook::PostReceive => agent::instead(process, hook, arguments, Some(&tried)),
+    if which == Hook::PreReceive {
+        agent::beside(process, hook, arguments, &tried)
+    } else {
+        agent::instead(process, hook, arguments, &tried)
     }
 }
 
@@ -62,9 +63,8 @@ fn fresh() -> Uuid {
 
 /// Has the daemon do the work; `None` where it did not.
 fn ask(process: &Process, hook: Hook, place: &Place, id: Uuid, tried: &Tried<'_>) -> Option<()> {
-    // What is preloaded cannot reach this program, and may mean to.
-    let unusual = process.said("GIT_NAMESPACE").is_some()
-        || process.said("LD_PRELOAD").is_some()
+    let unusual = process.has_preloads()
+        || process.said("GIT_NAMESPACE").is_some()
         || process.variable("BB_IS_DRY_RUN") == Some(b"true")
         || (hook == Hook::PostReceive && process.said("GIT_QUARANTINE_PATH").is_some());
     if unusual {
@@ -95,14 +95,14 @@ fn ask(process: &Process, hook: Hook, place: &Place, id: Uuid, tried: &Tried<'_>
     let deadline = tried.began.after(PATIENCE);
     if hook == Hook::PreReceive {
         socket::offer(&door, &frame, deadline).ok()?;
-        place.note_fired("fired-pre-receive");
+        place.note_fired(b"pre-receive");
         return Some(());
     }
     let (called, connection) = match patiently(process, &door, &frame, deadline) {
         Ok(answer) => answer,
         Err(Failed::TimedOut | Failed::Busy) => {
             drop_box::leave(&place.link("drop")?, tried.id, &frame).ok()?;
-            say("jira: this push is kept for Jira; the daemon has too much to do to read it now\n");
+            process::say(&["jira: this push is kept for Jira; the daemon has too much to do to read it now"]);
             return Some(());
         }
         Err(Failed::Absent) => return None,
@@ -110,7 +110,8 @@ fn ask(process: &Process, hook: Hook, place: &Place, id: Uuid, tried: &Tried<'_>
     let Called::Done { lines, news, told, spool } = called else { return None };
     process.failpoint("hook.after_answer");
     place.note(&told, &spool);
-    if say(&lines.iter().fold(String::new(), |text, line| text + line + "\n")) && news {
+    place.note_fired(b"post-receive");
+    if process::say(&lines) && news {
         socket::tell(&connection, &[PASSED_ON]);
     }
     Some(())
@@ -164,65 +165,4 @@ fn push_options(process: &Process) -> Vec<PushOption> {
     let count = count.unwrap_or(0_usize).min(MOST_PUSH_OPTIONS);
     let option = |number| process.variable(&format!("GIT_PUSH_OPTION_{number}"));
     (0..count).filter_map(option).map(|option| PushOption(option.to_owned())).collect()
-}
-
-/// Prints at once, and tells whether somebody took it.
-fn say(text: &str) -> bool {
-    process::write(process::stderr(), text.as_bytes()).is_ok()
-}
-
-/// The repository, and what we keep in it.
-struct Place {
-    /// The git directory, absolute and without links.
-    path: Vec<u8>,
-    ours: OwnedFd,
-}
-
-impl Place {
-    fn of(process: &Process) -> Option<Place> {
-        let git_dir = process.said("GIT_DIR").unwrap_or(b".");
-        let (path, ours) = match git_dir {
-            b"." => (rustix::process::getcwd(Vec::new()).ok()?, process::folder(CWD, b"agent").ok()?),
-            other => {
-                let folder = process::folder(CWD, other).ok()?;
-                let itself = format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&folder));
-                (rustix::fs::readlink(&*itself, Vec::new()).ok()?, process::folder(&folder, b"agent").ok()?)
-            }
-        };
-        Some(Place { path: path.into_bytes(), ours })
-    }
-
-    fn has(&self, name: &str) -> bool {
-        rustix::fs::accessat(&self.ours, name, Access::EXISTS, AtFlags::empty()).is_ok()
-    }
-
-    fn link(&self, name: &str) -> Option<Vec<u8>> {
-        Some(rustix::fs::readlinkat(&self.ours, name, Vec::new()).ok()?.into_bytes())
-    }
-
-    /// Notes what the daemon was told, and where its drop-box is. What is not noted is told once more with the next push.
-    fn note(&self, told: &[u8], spool: &[u8]) {
-        if !told.is_empty() {
-            let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
-            let _ = rustix::fs::openat(&self.ours, "told", flags, Mode::empty())
-                .and_then(|file| process::write(file, told));
-        }
-        self.note_fired("fired-post-receive");
-        if self.link("drop").is_none_or(|now| now != spool) {
-            const NEW: &str = "drop.agent-new";
-            let _ = rustix::fs::symlinkat(spool, &self.ours, NEW)
-                .and_then(|()| rustix::fs::renameat(&self.ours, NEW, &self.ours, "drop"));
-            let _ = rustix::fs::unlinkat(&self.ours, NEW, AtFlags::empty());
-        }
-    }
-
-    /// Notes that a hook of ours was started, where that can be written down without any trouble.
-    fn note_fired(&self, name: &str) {
-        let time = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
-        let times = Timestamps { last_access: time(UTIME_OMIT), last_modification: time(UTIME_NOW) };
-        if rustix::fs::utimensat(self.ours.as_fd(), name, &times, AtFlags::empty()).is_err() {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
-            let _ = rustix::fs::openat(&self.ours, name, flags, Mode::from_raw_mode(0o666));
-        }
-    }
 }

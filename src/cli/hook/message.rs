@@ -10,9 +10,9 @@ use super::{Hook, Late, Tell};
 use crate::cli::judge::{Bench, Desk, looks_like_a_merge};
 use crate::git::RefName;
 use crate::host;
-use crate::parse::{IssueKey, Mentions, Rules};
+use crate::parse::{IssueKey, Mentions};
 use crate::policy::{Answers, Case, Finding, Level, Lines, Place};
-use crate::receive::answer::{Found, LINES};
+use crate::receive::message::of_message;
 use crate::team;
 use crate::text::Untrusted;
 
@@ -58,6 +58,7 @@ impl Hook {
         let plain =
             self.config.policies(&self.git_dir).is_empty() && self.config.parse.key.is_none() && desk.wrong.is_none();
         let _ = host::mark_plain(&self.git_dir, &self.places.config, plain);
+        host::show_door(&self.git_dir, &self.places.socket);
         let _ = host::let_draft(&self.git_dir, desk.how.key != Place::Off || team::has_accepted(&self.git_dir));
         let bench = Bench::new(&self.repository, &self.config, policies)?;
         let branch = self.repository.head();
@@ -168,38 +169,6 @@ impl Hook {
         }
         None
     }
-}
-
-/// What `commit-msg` says about a message: the keys and orders that were read, refused commands, and look-alikes.
-fn of_message(mentions: &Mentions, rules: &Rules, answers: &Answers) -> Vec<String> {
-    let mut found = Found::default();
-    found.commit(mentions, rules);
-    let mut lines = Vec::new();
-    if let [one] = &mentions.keys[..] {
-        let summary = answers.issue(one.key.as_str()).map(|issue| format!(" “{}”", Untrusted::text(&issue.summary)));
-        lines.push(format!("jira: links {}{}", one.key, summary.unwrap_or_default()));
-    } else if !mentions.keys.is_empty() {
-        let keys: Vec<&str> = mentions.keys.iter().take(10).map(|found| found.key.as_str()).collect();
-        let more = (mentions.keys.len() + mentions.beyond).saturating_sub(keys.len());
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        lines.push(format!("jira: links {}{more}", keys.join(", ")));
-    }
-    let orders = mentions
-        .orders
-        .iter()
-        .map(|order| format!("jira: asks on {}: {}", order.key, crate::cli::parse::meaning(&order.verb)));
-    let rejected = found
-        .rejected
-        .iter()
-        .map(|(text, because)| format!("jira: {} links nothing ({because})", Untrusted::text(text)));
-    let refused: Vec<String> = found.refused.iter().map(|line| format!("jira: {}", line.trim_start())).collect();
-    lines.extend(refused.into_iter().chain(orders).chain(rejected));
-    let more = lines.len().saturating_sub(LINES);
-    if more > 0 {
-        lines.truncate(LINES - 1);
-        lines.push(format!("jira: and {} lines more: `agent check` tells all", more + 1));
-    }
-    lines
 }
 
 /// The file with a key in it; where none is put in by itself, it is put before the subject.
