@@ -238,7 +238,8 @@ fn repository(path: &Path, config: &Config) -> Vec<Finding> {
             findings.push(bad(format!("it cannot be read: {error}"), "let this user read it, or run as its owner"));
         }
     }
-    if host::place_of(&git_dir).is_ok_and(|place| place == host::Place::Server) && !config.policies(&git_dir).is_empty()
+    if host::Look::at(&git_dir).place().is_ok_and(|place| place == host::Place::Server)
+        && !config.policies(&git_dir).is_empty()
     {
         findings.push(match host::is_marked(&git_dir) {
             true => good("a policy holds here, and pushes wait for it".to_owned()),
@@ -248,7 +249,7 @@ fn repository(path: &Path, config: &Config) -> Vec<Finding> {
             ),
         });
     }
-    match host::inspect(&git_dir) {
+    match host::Look::at(&git_dir).hooks() {
         Ok(hooks) => findings.extend(hooks.iter().map(|hook| hook_finding(hook, &git_dir))),
         Err(error) => findings.push(bad(error.to_string(), "the reason says what helps")),
     }

@@ -9,7 +9,7 @@ use super::{Context, admin, doctor, show};
 use crate::clock;
 use crate::config::{Config, Places};
 use crate::git::Repository;
-use crate::host::{self, Other, Owner, Place, Runs, Tool};
+use crate::host::{self, Look, Other, Owner, Place, Runs, Tool};
 use crate::serve::Status;
 use crate::text::Untrusted;
 
@@ -90,9 +90,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
 }
 
 fn look(git_dir: &Path, context: &Context) -> anyhow::Result<Shown> {
-    let place = host::place_of(git_dir)?;
-    let (hooks_dir, hooks_path) = host::hooks_dir(git_dir)?;
-    let shared = host::shared_hooks(git_dir).ok().flatten();
+    let look = Look::at(git_dir);
+    let place = look.place()?;
+    let (hooks_dir, hooks_path) = look.hooks_dir()?;
+    let shared = look.shared_hooks().ok().flatten();
     let ours = |hook: host::HookState| Ours {
         hook: hook.name,
         when: when(hook.name),
@@ -109,17 +110,17 @@ fn look(git_dir: &Path, context: &Context) -> anyhow::Result<Shown> {
         let run_by = new.iter().filter(|_| hook.enabled).map(|path| (*path).clone()).collect();
         Configured { hook, run_by }
     };
-    let configured = host::configured(git_dir)?.into_iter().map(configured).collect();
+    let configured = look.configured()?.into_iter().map(configured).collect();
     Ok(Shown {
         configured,
         git_dir: git_dir.to_owned(),
         place: if place == Place::Server { "server" } else { "clone" },
-        kind: host::kind(git_dir).ok(),
+        kind: look.kind().ok(),
         gits: gits.into_iter().map(|(path, version)| Git { path, version }).collect(),
         hooks_dir,
         hooks_path,
-        hooks: host::inspect(git_dir)?.into_iter().map(ours).collect(),
-        others: host::others(git_dir)?,
+        hooks: look.hooks()?.into_iter().map(ours).collect(),
+        others: look.others()?,
         last_event_at: last_event(git_dir, context),
     })
 }

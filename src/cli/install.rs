@@ -134,7 +134,7 @@ fn forget(git_dir: &Path, context: &Context) -> anyhow::Result<()> {
 /// repositories as well from linking this one.
 fn keep_out(git_dir: &Path, context: &Context) -> anyhow::Result<()> {
     let Ok((config, places)) = context.config() else { return Ok(()) };
-    let shared = host::shared_hooks(git_dir)?.is_some();
+    let shared = host::Look::at(git_dir).shared_hooks()?.is_some();
     // Hooks out of Git's configuration stay, and so does what a host has for all.
     let returns = |account: &&Account| account.auto_link || shared || !account.contains(git_dir);
     let Some(account) = config.account_of(git_dir).filter(returns) else { return Ok(()) };

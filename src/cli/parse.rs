@@ -1,7 +1,7 @@
 //! `agent parse`: what a message would do, without doing it.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use serde_json::json;
@@ -30,8 +30,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode> {
-    let rules = rules(arguments, context)?;
-    for message in messages(arguments)? {
+    let git_dir = host::find_git_dir(Path::new("."));
+    let rules = rules(arguments, context, git_dir.as_deref().ok())?;
+    for message in messages(arguments, git_dir)? {
         match (arguments.json, arguments.strict) {
             (true, true) => show::line(serde_json::to_string(&strict::message(&message))?),
             (true, false) => show::line(serde_json::to_string(&as_json(&rules.message(&message), &rules, &message))?),
@@ -42,7 +43,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<ExitCode>
 }
 
 /// The rules of the configuration, or the built-in ones where there is none yet.
-fn rules(arguments: &Arguments, context: &Context) -> anyhow::Result<Rules> {
+fn rules(arguments: &Arguments, context: &Context, git_dir: Option<&Path>) -> anyhow::Result<Rules> {
     let path = context.config_path();
     let config = if path.exists() { Config::load(&path)? } else { Config::default() };
     let mut settings = config.parse.clone();
@@ -50,19 +51,18 @@ fn rules(arguments: &Arguments, context: &Context) -> anyhow::Result<Rules> {
         settings.mode = Mode::Strict;
     }
     let config = Config { parse: settings, ..config };
-    let git_dir = host::find_git_dir(&PathBuf::from(".")).ok();
-    if let Some(because) = git_dir.as_ref().and_then(|git_dir| config.keeps_out(git_dir)) {
+    if let Some(because) = git_dir.and_then(|git_dir| config.keeps_out(git_dir)) {
         show::note(Untrusted::text(&because));
     }
-    Ok(match git_dir.and_then(|git_dir| config.link_of(&git_dir)) {
+    Ok(match git_dir.and_then(|git_dir| config.link_of(git_dir)) {
         Some(link) => config.rules(Some(link))?,
         None => config.rules_at(config.site.first())?,
     })
 }
 
-fn messages(arguments: &Arguments) -> anyhow::Result<Vec<Vec<u8>>> {
+fn messages(arguments: &Arguments, git_dir: Result<PathBuf, host::Error>) -> anyhow::Result<Vec<Vec<u8>>> {
     if let Some(commits) = &arguments.commit {
-        let repository = Repository::open(&host::find_git_dir(&PathBuf::from("."))?)?;
+        let repository = Repository::open(&git_dir?)?;
         return resolve(commits)?.into_iter().map(|id| Ok(repository.commit(id)?.message)).collect();
     }
     let mut input = Vec::new();

@@ -343,10 +343,6 @@ pub(crate) fn clones(state: &Path) -> Vec<PathBuf> {
 }
 
 /// Lists the hooks that stand in Git's configuration and hold for a repository, in the order in which Git runs them.
-pub(crate) fn configured(git_dir: &Path) -> Result<Vec<Configured>, Error> {
-    configured_with(&Git::default(), git_dir)
-}
-
 pub(super) fn configured_with(git: &Git, git_dir: &Path) -> Result<Vec<Configured>, Error> {
     let mut found: Vec<Configured> = Vec::new();
     for (scope, file, key, value) in git.settings_like(git_dir, r"^hook\..*\.(command|event|enabled)$")? {

@@ -2,8 +2,9 @@
 
 use std::fs;
 
+use super::look::inspect_at;
 use super::place::{Git, HooksDir};
-use super::{Error, HookState, Kind, Place, inspect, inspect_at, open};
+use super::{Error, HookState, Kind, Look, Place, open};
 use crate::git::Repository;
 
 /// Tells how the hooks of many repositories stand: git is asked once, and then about those only that are special.
@@ -22,13 +23,13 @@ impl Inspector {
         let config = fs::read(common.path().join("config")).unwrap_or_default().to_ascii_lowercase();
         let says = |word: &[u8]| memchr::memmem::find(&config, word).is_some();
         if self.doubt || says(b"hookspath") || says(b"include") || says(b"worktreeconfig") {
-            return inspect(common.path());
+            return Look::at(common.path()).hooks();
         }
         let place = if repository.is_clone() { Place::Clone } else { Place::Server };
         let usual = HooksDir { path: common.path().join("hooks"), scope: None };
         match Kind::of(common.path(), &usual) {
             Kind::Plain => inspect_at(&common, place.hooks(), usual.path),
-            _ => inspect(common.path()),
+            _ => Look::at(common.path()).hooks(),
         }
     }
 }

@@ -3,10 +3,12 @@
 //! The questions are put with `--git-dir`, which works for a repository of somebody else and under
 //! `safe.bareRepository=explicit`, and without the variables that would answer for another repository.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::{Error, Place};
 
@@ -22,9 +24,21 @@ pub(super) struct HooksDir {
 #[derive(Default)]
 pub(super) struct Git {
     pub(super) env: Vec<(&'static str, OsString)>,
+    /// What was asked and answered, for whoever asks while nothing changes.
+    remembered: Option<RefCell<HashMap<Vec<OsString>, Told>>>,
 }
 
 impl Git {
+    #[cfg(test)]
+    pub(super) fn with(env: Vec<(&'static str, OsString)>) -> Git {
+        Git { env, ..Git::default() }
+    }
+
+    /// Asks each question once.
+    pub(super) fn remembering() -> Git {
+        Git { remembered: Some(RefCell::default()), ..Git::default() }
+    }
+
     /// Finds the directory that holds the hooks, the objects and the config of the repository at `path`.
     pub(super) fn find(&self, path: &Path) -> Result<PathBuf, Error> {
         let start = path.canonicalize().map_err(|source| Error::Io { path: path.into(), source })?;
@@ -167,6 +181,19 @@ impl Git {
     }
 
     fn run<'a>(&self, cwd: &Path, words: impl IntoIterator<Item = &'a OsStr>) -> Result<Told, Error> {
+        let words: Vec<OsString> = words.into_iter().map(OsStr::to_owned).collect();
+        let Some(remembered) = &self.remembered else { return self.start(cwd, &words) };
+        let question: Vec<OsString> =
+            std::iter::once(cwd.as_os_str().to_owned()).chain(words.iter().cloned()).collect();
+        if let Some(told) = remembered.borrow().get(&question) {
+            return Ok(told.clone());
+        }
+        let told = self.start(cwd, &words)?;
+        remembered.borrow_mut().insert(question, told.clone());
+        Ok(told)
+    }
+
+    fn start(&self, cwd: &Path, words: &[OsString]) -> Result<Told, Error> {
         let mut command = Command::new("git");
         command.args(words).current_dir(cwd).stdin(Stdio::null()).env("LC_ALL", "C");
         for name in crate::git::MISLEADING {
@@ -184,22 +211,27 @@ const USUAL: [&str; 4] = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/b
 /// Every Git that lies where programs are looked for, with its version.
 pub(super) fn versions(search: &OsStr) -> Vec<(PathBuf, String)> {
     let usual = USUAL.iter().map(PathBuf::from);
-    let mut found: Vec<(PathBuf, PathBuf, String)> = Vec::new();
+    let mut found: Vec<(PathBuf, PathBuf, std::io::Result<Child>)> = Vec::new();
     for program in std::env::split_paths(search).chain(usual).map(|folder| folder.join("git")) {
         let Ok(real) = program.canonicalize() else { continue };
         if found.iter().any(|(_, other, _)| *other == real) {
             continue;
         }
-        let told = Command::new(&program).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
-        let Ok(told) = told else { continue };
-        if let Some(version) = String::from_utf8_lossy(&told.stdout).trim().strip_prefix("git version ") {
-            found.push((program, real, version.to_owned()));
-        }
+        let mut command = Command::new(&program);
+        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // All are asked before the first is heard.
+        found.push((program, real, command.spawn()));
     }
-    found.into_iter().map(|(program, _, version)| (program, version)).collect()
+    let version = |(program, _, asked): (PathBuf, PathBuf, std::io::Result<Child>)| {
+        let told = asked.and_then(Child::wait_with_output).ok()?;
+        let version = String::from_utf8_lossy(&told.stdout).trim().strip_prefix("git version ")?.to_owned();
+        Some((program, version))
+    };
+    found.into_iter().filter_map(version).collect()
 }
 
 /// What git answered.
+#[derive(Clone)]
 struct Told {
     status: i32,
     out: Vec<u8>,

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::{Command, Output, Stdio};
 
+use super::look::inspect_with;
 use super::*;
 
 /// Does what the real one does around a hook: takes the input, notes it, then runs the hook that was there before.
@@ -38,14 +39,12 @@ impl World {
         std::fs::create_dir(root.path().join("bin")).unwrap();
         write(&root.path().join("bin/agent"), AGENT, 0o755);
         write(&root.path().join("gitconfig"), "", 0o644);
-        let git = Git {
-            env: vec![
-                ("GIT_CONFIG_NOSYSTEM", "1".into()),
-                ("GIT_CONFIG_GLOBAL", root.path().join("gitconfig").into()),
-                ("NOTES", root.path().join("notes").into()),
-                ("HOME", root.path().into()),
-            ],
-        };
+        let git = Git::with(vec![
+            ("GIT_CONFIG_NOSYSTEM", "1".into()),
+            ("GIT_CONFIG_GLOBAL", root.path().join("gitconfig").into()),
+            ("NOTES", root.path().join("notes").into()),
+            ("HOME", root.path().into()),
+        ]);
         Self { root, git }
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::dir::{Dir, Entry};
 use super::manifest::{FOLDER, Found, Manifest, compare};
-use super::place::{Git, versions};
+use super::place::versions;
 use super::{ALL, DROP_IN, Error, open};
 
 /// Whose hook it is, where it is not ours.
@@ -142,29 +142,21 @@ pub(crate) fn is_put_aside(path: &Path, name: &'static str) -> bool {
     dir.is_some_and(|dir| put_aside(&dir, name, None).is_ok_and(|aside| aside.is_some()))
 }
 
-/// The folder in which Git looks for hooks of a repository, and the scope that says so where it is not the usual one.
-pub(crate) fn hooks_dir(git_dir: &Path) -> Result<(PathBuf, Option<String>), Error> {
-    let git = Git::default();
-    let hooks = git.hooks_dir(git_dir, git.place(git_dir)?)?;
-    Ok((hooks.path, hooks.scope))
-}
-
 /// Every Git that can be found, with its version: the one that a window starts may be another than that of a terminal.
 pub(crate) fn gits(search: &OsStr) -> Vec<(PathBuf, String)> {
     versions(search)
 }
 
 /// All hooks of others that Git or ours would start in a repository, or that lie there aside.
-pub(crate) fn others(git_dir: &Path) -> Result<Vec<Other>, Error> {
+pub(super) fn others(git_dir: &Path, hooks_dir: &Path) -> Result<Vec<Other>, Error> {
     let common = open(git_dir)?;
     let manifest = Manifest::load(&common)?;
-    let (hooks_dir, _) = hooks_dir(git_dir)?;
     let mut found = Vec::new();
     let mut add = |hook: &str, what: PathBuf, runs| {
         let tool = Tool::of_file(&what);
         found.push(Other { hook: hook.to_owned(), tool, what, runs });
     };
-    let dir = hooks_dir.is_dir().then(|| Dir::open(&hooks_dir)).transpose()?;
+    let dir = hooks_dir.is_dir().then(|| Dir::open(hooks_dir)).transpose()?;
     for hook in KNOWN.iter().chain(&ALL[ALL.len() - 1..]) {
         let known = manifest.as_ref().and_then(|manifest| manifest.hooks.get(*hook));
         let path = hooks_dir.join(hook);

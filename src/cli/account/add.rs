@@ -184,7 +184,7 @@ fn look(config: &Config, name: &str, context: &Context) -> anyhow::Result<Found>
         done: Vec::new(),
     };
     for git_dir in below.repositories {
-        if let Ok(kind) = host::kind(&git_dir) {
+        if let Ok(kind) = host::Look::at(&git_dir).kind() {
             *found.kinds.entry(kind).or_default() += 1;
         }
         found.covered += usize::from(host::has_hooks(&git_dir));

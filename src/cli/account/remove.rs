@@ -101,7 +101,7 @@ fn take_out_of(
         everywhere.take_out(remotes)?;
     }
     let shared: BTreeSet<PathBuf> =
-        git_dirs.iter().filter_map(|git_dir| host::shared_hooks(git_dir).ok().flatten()).collect();
+        git_dirs.iter().filter_map(|git_dir| host::Look::at(git_dir).shared_hooks().ok().flatten()).collect();
     let mut left = 0;
     for git_dir in git_dirs {
         let because = match host::uninstall(git_dir, forget) {
@@ -169,7 +169,8 @@ fn serves_another(dir: &Path, config: &Config, name: &str) -> bool {
     let others = config.account.iter().filter(|account| account.name != *name);
     let mut git_dirs = others.flat_map(|account| config.repositories_of(account).repositories);
     git_dirs.any(|git_dir| {
-        host::has_hooks(&git_dir) && host::shared_hooks(&git_dir).is_ok_and(|shared| shared.as_deref() == Some(dir))
+        host::has_hooks(&git_dir)
+            && host::Look::at(&git_dir).shared_hooks().is_ok_and(|shared| shared.as_deref() == Some(dir))
     })
 }
 

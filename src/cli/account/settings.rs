@@ -140,7 +140,8 @@ fn smart_commits(table: &mut Table, on: bool, root: &Path) -> anyhow::Result<()>
 /// The user as whom a host runs all hooks of a folder, where one does: what it says about the pusher is believed.
 fn host_user(root: &Path) -> Option<String> {
     let repositories = host::below(root).repositories;
-    let hosted = repositories.iter().filter_map(|git_dir| host::kind(git_dir).ok()).any(host::Kind::has_one_user);
+    let hosted =
+        repositories.iter().filter_map(|git_dir| host::Look::at(git_dir).kind().ok()).any(host::Kind::has_one_user);
     let owner = std::fs::metadata(root).ok().filter(|_| hosted)?.uid();
     Some(nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(owner)).ok()??.name)
 }

@@ -176,7 +176,7 @@ fn look(config: &Config, account: &Account, places: &Places, status: Option<&Sta
             reached,
             because,
             last_event_at: heard.map(|one| one.last_event_at).filter(|at| *at > 0),
-            kind: host::kind(&git_dir).ok(),
+            kind: host::Look::at(&git_dir).kind().ok(),
             site: config.link_of(&git_dir).and_then(|link| link.site).map(|site| site.name.clone()),
             trouble: heard.and_then(|one| one.trouble.clone()),
             git_dir,
@@ -206,7 +206,7 @@ fn look(config: &Config, account: &Account, places: &Places, status: Option<&Sta
 
 /// How Git comes to our hooks in a repository, or why it does not.
 fn reached(git_dir: &Path) -> (&'static str, Option<String>) {
-    let hooks = match host::inspect(git_dir) {
+    let hooks = match host::Look::at(git_dir).hooks() {
         Ok(hooks) => hooks,
         Err(error) => return ("none", Some(host::reason(&error))),
     };
