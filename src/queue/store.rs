@@ -1,7 +1,8 @@
 //! The SQLite file: opening, migrating, checking, and the one thread that writes.
 //!
 //! Jobs that wait are run together and committed once (group commit), each in a savepoint of its
-//! own, so one that fails takes nothing with it. A caller hears "done" only after the commit.
+//! own, so one that fails takes nothing with it; one that is alone needs none. A caller hears "done"
+//! only after the commit.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -69,11 +70,30 @@ pub(super) struct Store {
     _lock: File,
 }
 
-/// Runs inside the group's transaction and gives back what tells its caller, once the outcome is known.
-type Job = Box<dyn FnOnce(&Connection) -> Told + Send>;
-type Told = Box<dyn FnOnce(&Result<(), Error>) + Send>;
+/// Runs inside the group's transaction, which it may have for itself, and gives back what tells its caller, once the
+/// outcome is known.
+type Job = Box<dyn FnOnce(&Connection, Room) -> Told + Send>;
+
+/// Tells a caller.
+struct Told {
+    /// Whether the job did what it was to do.
+    is_done: bool,
+    tell: Tell,
+}
+
+type Tell = Box<dyn FnOnce(&Result<(), Error>) + Send>;
+
+/// Whether a job has its transaction for itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// Then it is undone with it.
+    Alone,
+    Shared,
+}
 
 const GROUP: usize = 256;
+/// How many statements are kept prepared: all there are, because to prepare one costs more than to run it.
+const STATEMENTS: usize = 256;
 const WAITING: usize = 4096;
 pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001.sql"),
@@ -125,24 +145,44 @@ impl Store {
         &self,
         job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
+        self.write_then(job, |_| ()).await
+    }
+
+    /// Runs a job as [`Store::write`] does, and `then` on the same thread once its outcome is known: for what may not wait
+    /// until its caller is awake. The job is handed over at once, not when the caller begins to wait.
+    pub fn write_then<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        then: impl FnOnce(&Result<T, Error>) + Send + 'static,
+    ) -> impl Future<Output = Result<T, Error>> {
         let (tell, told) = oneshot::channel::<Result<T, Error>>();
-        let job: Job = Box::new(move |connection| {
-            let result = in_savepoint(connection, job);
-            Box::new(move |committed| {
-                let _ = tell.send(match (result, committed) {
+        let job: Job = Box::new(move |connection, room| {
+            let result = if room == Room::Alone { job(connection) } else { in_savepoint(connection, job) };
+            let is_done = result.is_ok();
+            let tell = move |committed: &Result<(), Error>| {
+                let outcome = match (result, committed) {
                     (Ok(value), Ok(())) => Ok(value),
                     (Err(error), _) => Err(error.into()),
                     (Ok(_), Err(error)) => Err(error.clone()),
-                });
-            })
+                };
+                then(&outcome);
+                let _ = tell.send(outcome);
+            };
+            Told { is_done, tell: Box::new(tell) }
         });
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Error::Closed)?;
-        jobs.try_send(job).map_err(|error| match error {
+        let handed = self.hand_over(job);
+        async move {
+            handed?;
+            told.await.unwrap_or_else(|_| Err(self.broken().map_or(Error::Closed, Error::Broken)))
+        }
+    }
+
+    fn hand_over(&self, job: Job) -> Result<(), Error> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.as_ref().ok_or(Error::Closed)?.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => Error::Overloaded,
             TrySendError::Disconnected(_) => Error::Closed,
-        })?;
-        drop(jobs);
-        told.await.unwrap_or_else(|_| Err(self.broken().map_or(Error::Closed, Error::Broken)))
+        })
     }
 
     /// Runs a query beside the writer; it sees the last commit.
@@ -206,15 +246,15 @@ impl Drop for Writing<'_> {
     }
 }
 
-fn write_until_closed(mut connection: Connection, jobs: &Receiver<Job>, broken: &Mutex<Option<String>>) {
+fn write_until_closed(connection: Connection, jobs: &Receiver<Job>, broken: &Mutex<Option<String>>) {
     let _writing = Writing(broken);
     let mut group: Vec<Job> = Vec::with_capacity(GROUP);
     while let Ok(first) = jobs.recv() {
         group.push(first);
         group.extend(jobs.try_iter().take(GROUP - 1));
-        let (told, committed) = commit(&mut connection, group.drain(..));
+        let (told, committed) = commit(&connection, group.drain(..));
         failpoint("queue.before_ack");
-        told.into_iter().for_each(|tell| tell(&committed));
+        told.into_iter().for_each(|told| (told.tell)(&committed));
         if let Err(Error::Broken(because)) = committed {
             *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(because);
             return;
@@ -224,14 +264,24 @@ fn write_until_closed(mut connection: Connection, jobs: &Receiver<Job>, broken: 
 }
 
 /// Runs a group of jobs in one transaction.
-fn commit(connection: &mut Connection, jobs: impl Iterator<Item = Job>) -> (Vec<Told>, Result<(), Error>) {
-    let transaction = match connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate) {
-        Ok(transaction) => transaction,
-        Err(error) => return (refuse(jobs, &error.to_string()), Err(error.into())),
-    };
-    let told = jobs.map(|job| job(&transaction)).collect();
+fn commit(connection: &Connection, jobs: impl ExactSizeIterator<Item = Job>) -> (Vec<Told>, Result<(), Error>) {
+    if let Err(error) = say(connection, "BEGIN IMMEDIATE") {
+        return (refuse(jobs, &error.to_string()), Err(error.into()));
+    }
+    let room = if jobs.len() == 1 { Room::Alone } else { Room::Shared };
+    let told: Vec<Told> = jobs.map(|job| job(connection, room)).collect();
     failpoint("queue.before_commit");
-    (told, transaction.commit().map_err(Error::from))
+    let is_undone = room == Room::Alone && told.iter().any(|told| !told.is_done);
+    let ended = say(connection, if is_undone { "ROLLBACK" } else { "COMMIT" });
+    if ended.is_err() && !connection.is_autocommit() {
+        let _ = say(connection, "ROLLBACK");
+    }
+    (told, ended.map_err(Error::from))
+}
+
+/// Runs a statement that is the same each time.
+fn say(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
 }
 
 /// Drops jobs that could not even begin; their callers learn it from the closed channel.
@@ -245,10 +295,12 @@ fn in_savepoint<T>(
     connection: &Connection,
     job: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
-    connection.execute_batch("SAVEPOINT job")?;
+    say(connection, "SAVEPOINT job")?;
     let result = job(connection);
-    let end = if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
-    connection.execute_batch(end)?;
+    if result.is_err() {
+        say(connection, "ROLLBACK TO job")?;
+    }
+    say(connection, "RELEASE job")?;
     result
 }
 
@@ -281,6 +333,7 @@ fn open_and_check(path: &Path) -> Result<Connection, Error> {
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192;",
     )?;
@@ -300,6 +353,7 @@ fn read_only(path: &Path) -> Result<Connection, Error> {
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -4096;")?;
     Ok(connection)
 }
@@ -437,6 +491,38 @@ mod tests {
             "SELECT group_concat(outcome || person, ' '), (SELECT value FROM meta WHERE name = 'outcome') FROM effect";
         let found: (String, i64) = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         assert_eq!(found, ("5 8".to_owned(), 8));
+    }
+
+    /// What becomes of a job that adds a row to `meta`, and whether `then` had run before its caller heard of it.
+    async fn add(store: &Store, name: &'static str, fails: bool) -> (Result<(), Error>, bool) {
+        let told = Arc::new(Mutex::new(false));
+        let then = Arc::clone(&told);
+        let job = move |c: &Connection| {
+            c.execute("INSERT INTO meta (name, value) VALUES (?1, 1)", [name])?;
+            if fails { Err(rusqlite::Error::InvalidQuery) } else { Ok(()) }
+        };
+        let outcome = store.write_then(job, move |_| *then.lock().unwrap() = true).await;
+        (outcome, *told.lock().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_job_that_fails_takes_back_its_own_and_nothing_else_alone_or_among_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), 1).unwrap();
+        assert!(matches!(add(&store, "alone", true).await, (Err(Error::Sql(_)), true)));
+        assert!(matches!(add(&store, "good", false).await, (Ok(()), true)));
+        // The thread is held up, so that what comes meanwhile is a group.
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let first = store.write_then(move |_| Ok(held.recv().is_err()), |_| ());
+        let group = futures_util::future::join(add(&store, "bad", true), add(&store, "better", false));
+        let release = async { drop(hold) };
+        let (_, (bad, better), ()) = tokio::join!(first, group, release);
+        assert!(matches!((bad, better), ((Err(Error::Sql(_)), true), (Ok(()), true))));
+        let found = |c: &Connection| {
+            let sql = "SELECT group_concat(name) FROM meta WHERE name IN ('alone', 'bad', 'better', 'good')";
+            c.query_row(sql, [], |row| row.get::<_, String>(0))
+        };
+        assert_eq!(store.read(found).await.unwrap(), "better,good");
     }
 
     #[test]
