@@ -14,7 +14,7 @@ use minicbor::{Decode, Encode};
 
 use super::history::{Key, Raw};
 use super::lines::count_lines;
-use super::{Commit, Error, Object, Oid, Repository};
+use super::{Commit, Error, Oid, Repository};
 
 /// The files a commit changed against its first parent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -172,6 +172,9 @@ impl Repository {
 
     /// Reads a tree, or a blob that is not too large, perhaps not for the first time.
     fn recent(&self, id: Oid, kind: ObjectType) -> Result<Option<Arc<[u8]>>, Error> {
+        if let Some(object) = self.remembered(id) {
+            return Ok((object.kind == kind).then_some(object.content));
+        }
         // What comes out of packs is kept there.
         if let Some(object) = self.packed(id) {
             return Ok((object.kind == kind).then_some(object.content));
@@ -182,9 +185,11 @@ impl Repository {
         if kind == ObjectType::Blob && !self.is_small(id) {
             return Ok(None);
         }
-        let Some(Object { content, .. }) = self.stored(id)?.filter(|object| object.kind == kind) else {
+        let Some(object) = self.stored(id)?.filter(|object| object.kind == kind) else {
             return Ok(None);
         };
+        self.remember(id, &object);
+        let content = object.content;
         self.recent.borrow_mut().put(Key::of(id), Arc::clone(&content), content.len());
         Ok(Some(content))
     }
@@ -249,6 +254,10 @@ impl Repository {
     }
 
     fn is_small(&self, id: Oid) -> bool {
+        // What takes little room unpacks to a thousand times as much at most, and to look is less than to unpack its header.
+        if self.loose_size(id).is_some_and(|size| size <= LARGE as u64 / SHRINKS) {
+            return true;
+        }
         let header = self.foreign(id).and_then(|id| self.odb.read_header(id).ok());
         header.is_some_and(|(size, _)| size <= LARGE)
     }
@@ -262,6 +271,8 @@ const STEPS: usize = 5_000_000;
 
 /// How large a blob may be to be read; larger ones count as binary.
 const LARGE: usize = 16 * 1024 * 1024;
+/// How many bytes one byte of what is compressed stands for at most.
+const SHRINKS: u64 = 1032;
 
 /// The tree before a commit, if there was one, and its own.
 struct Step {

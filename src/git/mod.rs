@@ -17,6 +17,7 @@ mod files;
 mod history;
 mod lines;
 mod marks;
+mod memory;
 mod packs;
 mod pushed;
 mod recent;
@@ -31,6 +32,7 @@ pub use command::MISLEADING;
 pub use create::{Author, New};
 pub use files::{Change, File, Files, Helper};
 pub use history::{Budget, Commit, Ident, Walk};
+pub use memory::Memory;
 pub use pushed::{Pushed, branch_of, heard, is_tracking, unheard};
 pub use remotes::remotes;
 pub use scanned::Scanned;
@@ -41,6 +43,7 @@ pub use updates::{RefName, Update, concerns_us, updates};
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Once};
@@ -49,6 +52,7 @@ use std::{fmt, fs};
 use git2::{ErrorCode, ObjectFormat, ObjectType, Odb, OdbLookupFlags};
 use minicbor::bytes::ByteSlice;
 
+use memory::Place;
 use packs::Packs;
 use recent::Recent;
 
@@ -72,10 +76,26 @@ pub struct Repository {
     odb: Odb<'static>,
     packs: RefCell<Packs>,
     own: Own,
+    /// Of which state of its configuration that is.
+    state: State,
+    /// Where its objects lie.
+    place: Place,
+    /// What is remembered of it beyond this opening.
+    memory: Option<Arc<Memory>>,
     /// What [`files`](Self::files) has read lately that is not in `packs`.
     recent: RefCell<Recent<history::Key, Arc<[u8]>>>,
     /// The trees of the commits that were walked lately.
     trees: RefCell<Recent<history::Key, Oid>>,
+}
+
+/// A repository that was opened and is soon to be opened again, perhaps by another thread.
+pub struct LaidAside {
+    git_dir: PathBuf,
+    common_dir: PathBuf,
+    odb: Odb<'static>,
+    own: Own,
+    state: State,
+    place: Place,
 }
 
 /// What an id names.
@@ -125,16 +145,17 @@ pub enum Error {
 impl Repository {
     /// Opens the repository with this absolute git directory, without looking for another one above it.
     pub fn open(git_dir: &Path) -> Result<Repository, Error> {
-        let objects = common_dir(git_dir).join("objects");
-        Repository::open_with(git_dir, &[&objects])
+        let common_dir = common_dir(git_dir);
+        Repository::open_with(git_dir, common_dir, &[])
     }
 
     /// Opens a repository inside pre-receive, where new objects lie in a quarantine of their own.
     pub fn open_quarantined(git_dir: &Path, object_dir: &Path, alternates: &[PathBuf]) -> Result<Repository, Error> {
-        let objects = common_dir(git_dir).join("objects");
+        let common_dir = common_dir(git_dir);
+        let objects = common_dir.join("objects");
         let alternates = alternates.iter().map(PathBuf::as_path);
         let object_dirs: Vec<&Path> = [object_dir, &objects].into_iter().chain(alternates).collect();
-        Repository::open_with(git_dir, &object_dirs)
+        Repository::open_with(git_dir, common_dir, &object_dirs)
     }
 
     /// Gives the git directory it was opened with.
@@ -150,6 +171,17 @@ impl Repository {
     /// Leaves refs out of all that is asked of it, as if they were not there.
     pub fn hiding(self, hidden: Option<Hidden>) -> Repository {
         Repository { hidden, ..self }
+    }
+
+    /// Lays it aside for whoever opens it next, without what was set and read.
+    pub fn laid_aside(self) -> LaidAside {
+        let Repository { git_dir, common_dir, odb, own, state, place, .. } = self;
+        LaidAside { git_dir, common_dir, odb, own, state, place }
+    }
+
+    /// Takes what was read lately from there, and leaves there what is read.
+    pub fn remembering(self, memory: &Arc<Memory>) -> Repository {
+        Repository { memory: Some(Arc::clone(memory)), ..self }
     }
 
     /// Whether a ref is left out.
@@ -244,25 +276,21 @@ impl Repository {
         command::configure(&self.common_dir, &self.common_dir.join("config"), "agent.repoid", id)
     }
 
-    fn open_with(git_dir: &Path, object_dirs: &[&Path]) -> Result<Repository, Error> {
+    /// Its objects lie in its own folder where there are no others.
+    fn open_with(git_dir: &Path, common_dir: PathBuf, object_dirs: &[&Path]) -> Result<Repository, Error> {
         prepare();
-        let common_dir = common_dir(git_dir);
         let objects = common_dir.join("objects");
-        if !git_dir.is_absolute() || !objects.is_dir() || fs::symlink_metadata(git_dir.join("HEAD")).is_err() {
+        let own_dirs = [objects.as_path()];
+        let object_dirs = if object_dirs.is_empty() { &own_dirs } else { object_dirs };
+        let is_one = git_dir.is_absolute() && fs::symlink_metadata(git_dir.join("HEAD")).is_ok();
+        let Some(place) = Place::of(&objects).filter(|_| is_one) else {
             return Err(Error::NotARepository { path: git_dir.to_path_buf() });
-        }
+        };
+        let state = State::of(&common_dir);
         let own = Own::read(&common_dir.join("config"))?;
         let format = if own.id_len == 32 { ObjectFormat::Sha256 } else { ObjectFormat::Sha1 };
-        Ok(Repository {
-            hidden: None,
-            odb: object_database(format, object_dirs)?,
-            packs: RefCell::new(Packs::new(object_dirs, own.id_len)),
-            own,
-            recent: RefCell::new(Recent::new(4 * MIB)),
-            trees: RefCell::new(Recent::new(4 * MIB)),
-            git_dir: git_dir.to_path_buf(),
-            common_dir,
-        })
+        let odb = object_database(format, object_dirs)?;
+        Ok(LaidAside { git_dir: git_dir.to_path_buf(), common_dir, odb, own, state, place }.with(object_dirs))
     }
 
     /// Gives the object a ref names now.
@@ -289,7 +317,22 @@ impl Repository {
 
     /// Reads an object; nothing when it is not there.
     fn read(&self, id: Oid) -> Result<Option<Object>, Error> {
-        self.packed(id).map_or_else(|| self.stored(id), |object| Ok(Some(object)))
+        if let Some(object) = self.remembered(id) {
+            return Ok(Some(object));
+        }
+        let object = self.packed(id).map_or_else(|| self.stored(id), |object| Ok(Some(object)))?;
+        object.iter().for_each(|object| self.remember(id, object));
+        Ok(object)
+    }
+
+    fn remembered(&self, id: Oid) -> Option<Object> {
+        self.memory.as_ref().and_then(|memory| memory.get(self.place, id))
+    }
+
+    fn remember(&self, id: Oid, object: &Object) {
+        if let Some(memory) = &self.memory {
+            memory.put(self.place, id, object);
+        }
     }
 
     /// Reads an object wherever it is.
@@ -314,7 +357,15 @@ impl Repository {
 
     /// Tells whether an object is there, without looking for packs that have come since.
     fn has(&self, id: Oid) -> bool {
-        self.foreign(id).is_some_and(|id| self.odb.exists_ext(id, OdbLookupFlags::NO_REFRESH))
+        self.remembered(id).is_some()
+            || self.foreign(id).is_some_and(|id| self.odb.exists_ext(id, OdbLookupFlags::NO_REFRESH))
+    }
+
+    /// How much room an object takes that has a file of its own.
+    fn loose_size(&self, id: Oid) -> Option<u64> {
+        let id = id.to_string();
+        let path = self.common_dir.join("objects").join(&id[..2]).join(&id[2..]);
+        Some(fs::metadata(path).ok()?.len())
     }
 
     fn foreign(&self, id: Oid) -> Option<git2::Oid> {
@@ -327,7 +378,49 @@ impl Repository {
     }
 }
 
+impl LaidAside {
+    /// Gives the git directory it was opened with.
+    pub fn git_dir(&self) -> &Path {
+        &self.git_dir
+    }
+
+    /// Opens it again, unless that would give another one now.
+    pub fn opened(self) -> Option<Repository> {
+        let objects = self.common_dir.join("objects");
+        let is_same = Place::of(&objects) == Some(self.place) && State::of(&self.common_dir) == self.state;
+        is_same.then(|| self.with(&[&objects]))
+    }
+
+    fn with(self, object_dirs: &[&Path]) -> Repository {
+        let LaidAside { git_dir, common_dir, odb, own, state, place } = self;
+        Repository {
+            hidden: None,
+            memory: None,
+            packs: RefCell::new(Packs::new(object_dirs, own.id_len)),
+            recent: RefCell::new(Recent::new(4 * MIB)),
+            trees: RefCell::new(Recent::new(4 * MIB)),
+            git_dir,
+            common_dir,
+            odb,
+            own,
+            state,
+            place,
+        }
+    }
+}
+
 const MIB: usize = 1024 * 1024;
+
+/// Tells one state of a configuration from another; nothing where there is none.
+#[derive(PartialEq, Eq)]
+struct State(Option<[i64; 4]>);
+
+impl State {
+    fn of(common_dir: &Path) -> State {
+        let config = fs::metadata(common_dir.join("config")).ok();
+        State(config.map(|it| [it.ino().cast_signed(), it.size().cast_signed(), it.mtime(), it.mtime_nsec()]))
+    }
+}
 
 /// Tells libgit2, once for the whole process, not to do what we have no use for.
 fn prepare() {
@@ -713,6 +806,22 @@ mod tests {
         assert!(matches!(repository.commit(tag), Err(Error::NotACommit { .. })));
         assert!(matches!(repository.commit("12".repeat(20).parse().unwrap()), Err(Error::Missing { .. })));
         assert!(matches!(repository.commit("12".repeat(32).parse().unwrap()), Err(Error::Missing { .. })));
+    }
+
+    #[test]
+    fn a_repository_laid_aside_opens_as_it_was_unless_it_has_changed() {
+        let scratch = Scratch::new();
+        scratch.open().set_id("one").unwrap();
+        let aside = scratch.open().laid_aside();
+        let commit = scratch.commit(&[], 1, "came meanwhile");
+        scratch.git(&["update-ref", "refs/heads/main", &commit.to_string()]);
+        scratch.git(&["repack", "-adfq"]);
+        let repository = aside.opened().unwrap();
+        assert_eq!(repository.id(), Some("one"));
+        assert_eq!(repository.commit(commit).unwrap().message, b"came meanwhile");
+        let aside = repository.laid_aside();
+        scratch.open().set_id("two").unwrap();
+        assert!(aside.opened().is_none());
     }
 
     #[test]
