@@ -74,8 +74,11 @@ pub fn socket(
 /// Takes frames from the drop-box: at start, whenever something is left there, and every few seconds.
 pub async fn spool(shared: Arc<Shared>) -> anyhow::Result<()> {
     let (dropped, mut drops) = tokio::sync::mpsc::channel::<()>(1);
-    let handler = move |_| {
-        let _ = dropped.try_send(());
+    let handler = move |event: notify::Result<notify::Event>| {
+        // Our own looking is none; what is left comes by a new name.
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            let _ = dropped.try_send(());
+        }
     };
     let mut watcher = notify::recommended_watcher(handler).ok();
     if let Some(watcher) = &mut watcher {
