@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use git_jira_agent_hook::call::{Call, Called, Claim, Hook, SSH_USER_AUTH};
@@ -15,28 +15,62 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::config::{Environment, Places, SYSTEM};
 use crate::event::{Event, EventId, Kind, Origin};
-use crate::git::{Budget, Repository, Told, Update};
+use crate::git::{Budget, LaidAside, Repository, Told, Update};
 use crate::host;
 use crate::host::Account;
-use crate::intake::Outcome;
-use crate::intake::frame;
 use crate::intake::socket::{self, Peer};
+use crate::intake::{Outcome, Reply, frame};
 use crate::parse::Rules;
 use crate::people;
 use crate::policy::Answers;
 use crate::policy::draft::{Cleanup, Draft};
-use crate::receive;
+use crate::queue::{self, Added, News};
 use crate::receive::answer::{Handed, LINES};
+use crate::{clock, receive};
 
-use super::intake::{self, SLOWEST};
+use super::intake::{self, Pusher, SLOWEST};
 use super::{Applied, Shared};
 
 /// The longest that reading may take, so that the hook hears of it in its time.
 const READ: Duration = Duration::from_millis(60);
+/// How long a repository that the first hook of a push had opened is kept for the second.
+const BETWEEN: Duration = Duration::from_secs(2);
+/// How many are.
+const OPEN: usize = 16;
 /// The longest that a call waits until it is read; then its commits are left to be walked later.
 const QUEUE: Duration = Duration::from_millis(40);
 /// A configuration with a shorter deadline has its hooks go the long way, which knows it.
 const DEADLINE_MS: u64 = 250;
+
+/// Repositories that pushes are on their way into, opened by the first of their hooks.
+#[derive(Default)]
+pub struct Opened(Mutex<Vec<(Instant, LaidAside)>>);
+
+impl Opened {
+    /// The repository that lies there, opened anew unless that was just done.
+    fn take(&self, git_dir: &Path) -> Option<Repository> {
+        let kept = {
+            let mut opened = self.lock();
+            let at = opened.iter().position(|(_, aside)| aside.git_dir() == git_dir);
+            at.map(|at| opened.swap_remove(at).1)
+        };
+        kept.and_then(LaidAside::opened).or_else(|| Repository::open(git_dir).ok())
+    }
+
+    fn keep(&self, repository: Repository) {
+        let mut opened = self.lock();
+        if opened.len() < OPEN {
+            opened.push((Instant::now(), repository.laid_aside()));
+        }
+    }
+
+    /// What is left, without those that nobody came for.
+    fn lock(&self) -> MutexGuard<'_, Vec<(Instant, LaidAside)>> {
+        let mut opened = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.retain(|(since, _)| since.elapsed() < BETWEEN);
+        opened
+    }
+}
 
 /// What was read of a call.
 struct Looked {
@@ -44,16 +78,42 @@ struct Looked {
     /// What the hook is to append to the file of what was told.
     told: Vec<u8>,
     /// The rules by which messages were read, where there was something to read.
-    rules: Option<Rules>,
+    rules: Option<Arc<Rules>>,
+}
+
+/// The answer to a push while nothing goes against it, sent as soon as the push is on disk: by the thread that has put it
+/// there, because to wake another one takes as long again.
+struct Ready {
+    stream: UnixStream,
+    /// What of it is still to be sent; nothing as long as it is not made.
+    frame: Mutex<Vec<u8>>,
+}
+
+impl Ready {
+    fn frame(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.frame.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends what there is, as far as it goes without waiting.
+    fn send(&self) {
+        let mut frame = self.frame();
+        if !frame.is_empty() {
+            crate::failpoint::failpoint("daemon.before_reply");
+            let sent = self.stream.try_write(&frame).unwrap_or(0);
+            frame.drain(..sent);
+        }
+    }
 }
 
 /// Takes a call, and says what comes of it.
-pub async fn converse(shared: &Arc<Shared>, body: &[u8], peer: Peer, stream: &mut UnixStream) {
-    let Ok(call) = minicbor::decode::<Call>(body) else { return say(stream, Called::Long).await };
+pub async fn converse(shared: &Arc<Shared>, body: &[u8], peer: Peer, stream: UnixStream) {
+    let Ok(call) = minicbor::decode::<Call>(body) else { return say(&stream, Called::Long).await };
     let applied = shared.applied();
-    let may = intake::may_speak(&applied.config, git_dir_of(&call), peer.uid);
-    if may.is_err() || shared.not_ready().is_some() {
-        return say(stream, Called::Long).await;
+    let Ok(real) = intake::may_speak(&applied.config, git_dir_of(&call), peer.uid) else {
+        return say(&stream, Called::Long).await;
+    };
+    if shared.not_ready().is_some() {
+        return say(&stream, Called::Long).await;
     }
     match call.hook {
         Hook::PreReceive => {
@@ -62,17 +122,17 @@ pub async fn converse(shared: &Arc<Shared>, body: &[u8], peer: Peer, stream: &mu
                 intake::note(shared, intent.event, peer.uid);
             }
         }
-        Hook::PostReceive => push(shared, &applied, call, peer, stream).await,
+        Hook::PostReceive => push(shared, &applied, call, &real, peer, stream).await,
         Hook::CommitMsg => {
             let config = configuration_of(shared, &call, peer);
             let done = |lines| Called::Done { lines, news: false, told: Vec::new(), spool: Vec::new() };
-            say(stream, message(&applied, &shared.places, config, &call).map_or(Called::Long, done)).await;
+            say(&stream, message(&applied, &shared.places, config, &call).map_or(Called::Long, done)).await;
         }
     }
 }
 
 /// Says that there is no room now.
-pub async fn put_off(stream: &mut UnixStream) {
+pub async fn put_off(stream: &UnixStream) {
     say(stream, Called::Busy).await;
 }
 
@@ -88,41 +148,65 @@ pub fn left(applied: &Applied, body: &[u8], uid: u32) -> Result<Event, String> {
     Ok(Event { updates, rest: true, ..event_of(call, id) })
 }
 
-async fn say(stream: &mut UnixStream, called: Called) {
+async fn say(stream: &UnixStream, called: Called) {
     let _ = tokio::time::timeout(SLOWEST, socket::answer(stream, frame::CALL, &called)).await;
 }
 
-async fn push(shared: &Arc<Shared>, applied: &Arc<Applied>, call: Call, peer: Peer, stream: &mut UnixStream) {
+async fn push(shared: &Arc<Shared>, applied: &Arc<Applied>, call: Call, real: &Path, peer: Peer, stream: UnixStream) {
     let spool = shared.places.spool.as_os_str().as_bytes().to_vec();
     let turn = turn(shared).await;
     // Its time was up: it has left the call in the drop-box, or gone the long way.
-    if has_left(stream) {
+    if has_left(&stream) {
         return;
     }
     let Some(Looked { event, told, rules }) = looked(shared, applied, turn, call, peer) else {
-        return say(stream, Called::Long).await;
+        return say(&stream, Called::Long).await;
     };
     let Some(rules) = rules.filter(|_| !event.updates.is_empty()) else {
-        return say(stream, Called::Done { lines: Vec::new(), news: false, told, spool }).await;
+        return say(&stream, Called::Done { lines: Vec::new(), news: false, told, spool }).await;
     };
-    let (reply, telling) = intake::store(shared, applied, event.clone(), peer).await;
+    let event = Arc::new(event);
+    let pusher = Pusher::of(shared, applied, &event, real, peer.uid).await;
+    let ready = Arc::new(Ready { stream, frame: Mutex::default() });
+    let at_once = Arc::clone(&ready);
+    let then = move |stored: &Result<(Added, News), queue::Error>| {
+        if stored.as_ref().is_ok_and(|(_, news)| news.rows.is_empty()) {
+            at_once.send();
+        }
+    };
+    let storing = shared.queue.add_of(Arc::clone(&event), peer.uid, pusher.person(), clock::now(), then);
+    let done = |reply: &Reply, news: bool| {
+        let lines = match applied.config.hook.answer {
+            true => lines(applied, &event, &rules, peer, reply),
+            false => Vec::new(),
+        };
+        let done = Called::Done { lines, news, told: told.clone(), spool: spool.clone() };
+        socket::framed(frame::CALL, &done).unwrap_or_default()
+    };
+    // While the disk has its turn.
+    let quiet = done(&pusher.quietly(), false);
+    *ready.frame() = quiet;
+    let (reply, telling) = pusher.told(storing.await);
     if reply.outcome != Outcome::Stored {
-        return say(stream, Called::Long).await;
+        return say(&ready.stream, Called::Long).await;
     }
-    let lines = match applied.config.hook.answer {
-        true => lines(applied, &event, &rules, peer, &reply),
-        false => Vec::new(),
+    let left = match &telling {
+        Some(_) => done(&reply, true),
+        None => std::mem::take(&mut *ready.frame()),
     };
-    crate::failpoint::failpoint("daemon.before_reply");
-    let done = Called::Done { lines, news: telling.is_some(), told, spool };
-    let answered = tokio::time::timeout(SLOWEST, socket::answer(stream, frame::CALL, &done)).await;
+    if !left.is_empty() {
+        crate::failpoint::failpoint("daemon.before_reply");
+    }
+    let answered = tokio::time::timeout(SLOWEST, socket::write(&ready.stream, &left)).await;
+    // Only now, because whoever digests it would take the processor from the push.
+    shared.added.notify_one();
     if let (Some(telling), Ok(Ok(()))) = (telling, answered) {
-        telling.end(stream).await;
+        telling.end(&ready.stream).await;
     }
 }
 
 /// What the push is answered with: what the long way would say.
-fn lines(applied: &Applied, event: &Event, rules: &Rules, peer: Peer, reply: &crate::intake::Reply) -> Vec<String> {
+fn lines(applied: &Applied, event: &Event, rules: &Rules, peer: Peer, reply: &Reply) -> Vec<String> {
     let config = &applied.config;
     let link = config.link_of(event.repository.git_dir());
     let say = || -> anyhow::Result<Vec<String>> {
@@ -156,7 +240,7 @@ fn looked(
     let read_until = turn.is_some().then(|| Instant::now() + READ);
     let config = configuration_of(shared, &call, peer);
     // Where it is: to wake another thread for it would take longer than most of them.
-    tokio::task::block_in_place(|| look(applied, &shared.places, config, call, read_until))
+    tokio::task::block_in_place(|| look(shared, applied, config, call, read_until))
 }
 
 /// The configuration that the hook would go by, as far as its repository does not say: that of its environment, or of its
@@ -171,16 +255,16 @@ fn configuration_of(shared: &Shared, call: &Call, peer: Peer) -> Option<PathBuf>
 }
 
 fn look(
+    shared: &Shared,
     applied: &Applied,
-    places: &Places,
     config: Option<PathBuf>,
     call: Call,
     read_until: Option<Instant>,
 ) -> Option<Looked> {
-    let repository = Repository::open(git_dir_of(&call)).ok()?;
+    let repository = shared.opened.take(git_dir_of(&call))?;
     let git_dir = repository.common_dir().to_owned();
     let is_usual = git_dir == git_dir_of(&call)
-        && host::config_of(&repository).or(config)? == places.config
+        && host::config_of(&repository).or(config)? == shared.places.config
         && applied.config.hook.deadline_ms >= DEADLINE_MS
         && host::copied_from(&repository).is_none()
         && host::is_policy_marked(&git_dir) != applied.config.policies(&git_dir).is_empty()
@@ -194,9 +278,11 @@ fn look(
     if applied.config.keeps_out(&git_dir).is_some() || host::is_companion(&git_dir) {
         return (kind == Kind::Push).then_some(Looked { event, told: Vec::new(), rules: None });
     }
-    let repository = repository.hiding(applied.config.account_of(&git_dir).and_then(Account::hidden));
+    let hidden = applied.config.account_of(&git_dir).and_then(Account::hidden);
+    let repository = repository.hiding(hidden).remembering(&shared.memory);
     event.updates = receive::concerning(&repository, &stdin).ok()?;
     if kind == Kind::Intent {
+        shared.opened.keep(repository);
         return (!event.updates.is_empty()).then_some(Looked { event, told: Vec::new(), rules: None });
     }
     let born = |update: &Update| update.name.is_branch() && update.old.is_none() && update.new.is_some();
@@ -205,7 +291,7 @@ fn look(
     }
     let (known, told) = Told::of(&repository).appending(&event.updates)?;
     let hook = &applied.config.hook;
-    let rules = applied.config.rules(applied.config.link_of(&git_dir)).ok()?;
+    let rules = applied.rules(applied.config.link_of(&git_dir)).ok()?;
     match read_until {
         Some(longest) => {
             let until = longest.min(Instant::now() + Duration::from_millis(hook.read_ms));
@@ -232,7 +318,7 @@ fn message(applied: &Applied, places: &Places, config: Option<PathBuf>, call: &C
     if !applied.config.hook.answer {
         return Some(Vec::new());
     }
-    let rules = applied.config.rules(applied.config.link_of(git_dir)).ok()?;
+    let rules = applied.rules(applied.config.link_of(git_dir)).ok()?;
     let draft = Draft::new(&call.stdin, None, Cleanup::of(None, false));
     let mentions = rules.message(&draft.message());
     Some(receive::message::of_message(&mentions, &rules, &Answers::none("nothing was asked")))

@@ -105,7 +105,7 @@ async fn converse(shared: &Arc<Shared>, users: &Arc<Users>, mut stream: UnixStre
     let Ok(peer) = socket::peer(&stream) else { return };
     let answer = match users.enter(peer.uid) {
         None => match tokio::time::timeout(CROWDED, socket::receive(&mut stream)).await {
-            Ok(Ok((frame::CALL, _))) => return calls::put_off(&mut stream).await,
+            Ok(Ok((frame::CALL, _))) => return calls::put_off(&stream).await,
             _ => alone(later("too many connections of this user at once")),
         },
         Some(_guard) => match tokio::time::timeout(SLOWEST, socket::receive(&mut stream)).await {
@@ -113,10 +113,10 @@ async fn converse(shared: &Arc<Shared>, users: &Arc<Users>, mut stream: UnixStre
             Ok(Ok((frame::TYPED, body))) => alone(typed::take(shared, &body, peer).await),
             Ok(Ok((frame::ASK, body))) => {
                 let told = issues::answer(shared, &body, peer).await;
-                let _ = tokio::time::timeout(SLOWEST, socket::answer(&mut stream, frame::ASK, &told)).await;
+                let _ = tokio::time::timeout(SLOWEST, socket::answer(&stream, frame::ASK, &told)).await;
                 return;
             }
-            Ok(Ok((frame::CALL, body))) => return calls::converse(shared, &body, peer, &mut stream).await,
+            Ok(Ok((frame::CALL, body))) => return calls::converse(shared, &body, peer, stream).await,
             Ok(Ok((_, body))) => take(shared, &body, peer).await,
             Ok(Err(error)) => alone(refuse(shared, peer.uid, &error.to_string())),
             Err(_) => return,
@@ -124,9 +124,9 @@ async fn converse(shared: &Arc<Shared>, users: &Arc<Users>, mut stream: UnixStre
     };
     let Some((reply, telling)) = answer else { return };
     failpoint::failpoint("daemon.before_reply");
-    let answered = tokio::time::timeout(SLOWEST, socket::answer(&mut stream, frame::EVENT, &reply)).await;
+    let answered = tokio::time::timeout(SLOWEST, socket::answer(&stream, frame::EVENT, &reply)).await;
     if let (Some(telling), Ok(Ok(()))) = (telling, answered) {
-        telling.end(&mut stream).await;
+        telling.end(&stream).await;
     }
 }
 
@@ -140,35 +140,64 @@ async fn take(shared: &Arc<Shared>, body: &[u8], peer: Peer) -> Option<(Reply, O
         return alone(later(&because));
     }
     let applied = shared.applied();
-    if let Err(because) = may_speak(&applied.config, event.repository.git_dir(), peer.uid) {
-        return alone(refuse(shared, peer.uid, &because));
-    }
+    let real = match may_speak(&applied.config, event.repository.git_dir(), peer.uid) {
+        Ok(real) => real,
+        Err(because) => return alone(refuse(shared, peer.uid, &because)),
+    };
     // What was let in against a policy counts only once it is written down, so that hook waits for the word.
     if event.kind == Kind::Intent && event.overridden.is_empty() {
         note(shared, event, peer.uid);
         return None;
     }
-    Some(store(shared, &applied, event, peer).await)
+    let pusher = Pusher::of(shared, &applied, &event, &real, peer.uid).await;
+    let stored = shared.queue.add_of(Arc::new(event), peer.uid, pusher.person(), clock::now(), |_| ()).await;
+    if stored.is_ok() {
+        shared.added.notify_one();
+    }
+    Some(pusher.told(stored))
 }
 
-/// Stores a push, and gives the answer with the news for whoever pushed.
-pub(super) async fn store(
-    shared: &Arc<Shared>,
-    applied: &Arc<Applied>,
-    event: Event,
-    peer: Peer,
-) -> (Reply, Option<Telling>) {
-    let lacks = logins::lacks(shared, applied, &event, peer.uid);
-    let telling = person(applied, &event, peer.uid).await.and_then(|person| Telling::begin(shared, person));
-    let person = telling.as_ref().map(|telling| telling.person.clone());
-    match shared.queue.add_of(event, peer.uid, person, clock::now()).await {
-        Ok((_, news)) => {
-            shared.added.notify_one();
-            let mut telling = telling.filter(|_| !news.rows.is_empty());
-            telling.iter_mut().for_each(|telling| telling.up_to = news.up_to);
-            (Reply { lacks, notes: notes(&news), ..Reply::new(Outcome::Stored) }, telling)
+/// What the answer to a push says of whoever pushed.
+pub(super) struct Pusher {
+    lacks: Option<String>,
+    telling: Option<Telling>,
+}
+
+impl Pusher {
+    /// `real` is where the repository of the event really is.
+    pub(super) async fn of(
+        shared: &Arc<Shared>,
+        applied: &Arc<Applied>,
+        event: &Event,
+        real: &Path,
+        uid: u32,
+    ) -> Pusher {
+        let lacks = logins::lacks(shared, applied, event, real, uid);
+        let person = person(applied, event, real, uid).await;
+        Pusher { lacks, telling: person.and_then(|person| Telling::begin(shared, person)) }
+    }
+
+    /// Whose news are asked for.
+    pub(super) fn person(&self) -> Option<String> {
+        self.telling.as_ref().map(|telling| telling.person.clone())
+    }
+
+    /// The answer to a push that is stored, and of which there are no news.
+    pub(super) fn quietly(&self) -> Reply {
+        Reply { lacks: self.lacks.clone(), ..Reply::new(Outcome::Stored) }
+    }
+
+    /// The answer to a push, with the news.
+    pub(super) fn told(self, stored: Result<(queue::Added, News), queue::Error>) -> (Reply, Option<Telling>) {
+        match stored {
+            Ok((_, news)) => {
+                let reply = Reply { notes: notes(&news), ..self.quietly() };
+                let mut telling = self.telling.filter(|_| !news.rows.is_empty());
+                telling.iter_mut().for_each(|telling| telling.up_to = news.up_to);
+                (reply, telling)
+            }
+            Err(error) => (later(&error.to_string()), None),
         }
-        Err(error) => (later(&error.to_string()), None),
     }
 }
 
@@ -179,10 +208,8 @@ fn alone(reply: Reply) -> Option<(Reply, Option<Telling>)> {
 
 /// Who pushed, where they are told what became of earlier orders: where the agent carries out any, and the hook says
 /// what it is told. A directory of users that takes its time costs the news, not the push.
-async fn person(applied: &Arc<Applied>, event: &Event, uid: u32) -> Option<String> {
-    let git_dir = event.repository.git_dir();
-    let real = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
-    let account = applied.config.account_of(&real).filter(|_| applied.config.hook.answer)?;
+async fn person(applied: &Arc<Applied>, event: &Event, real: &Path, uid: u32) -> Option<String> {
+    let account = applied.config.account_of(real).filter(|_| applied.config.hook.answer)?;
     if account.smart.policy == Policy::Off || event.kind != Kind::Push {
         return None;
     }
@@ -216,7 +243,7 @@ impl Telling {
     }
 
     /// Moves the mark once the hook has passed the answer on: what gets lost on the way is told again.
-    pub(super) async fn end(self, stream: &mut UnixStream) {
+    pub(super) async fn end(self, stream: &UnixStream) {
         if tokio::time::timeout(SLOWEST, socket::is_passed_on(stream)).await != Ok(true) {
             return;
         }
@@ -282,8 +309,9 @@ async fn pick_up(shared: &Shared) -> anyhow::Result<usize> {
     Ok(seen)
 }
 
-/// Whether a user may hand over events of a repository: it lies in an account, and they may write to it.
-pub fn may_speak(config: &crate::config::Config, git_dir: &Path, uid: u32) -> Result<(), String> {
+/// Whether a user may hand over events of a repository: it lies in an account, and they may write to it. Gives where it
+/// really is.
+pub fn may_speak(config: &crate::config::Config, git_dir: &Path, uid: u32) -> Result<PathBuf, String> {
     if !git_dir.is_absolute() || git_dir.components().any(|part| part == std::path::Component::ParentDir) {
         return Err("the repository's path is not absolute".to_owned());
     }
@@ -296,10 +324,10 @@ pub fn may_speak(config: &crate::config::Config, git_dir: &Path, uid: u32) -> Re
         return Err(format!("{} is a clone of somebody else's, whose own daemon tells of it", git_dir.display()));
     }
     if uid == 0 || uid == own || people::is_named(&account.users, uid) {
-        return Ok(());
+        return Ok(real);
     }
     match std::fs::metadata(real.join("objects")) {
-        Ok(objects) if may_write(&objects, uid) => Ok(()),
+        Ok(objects) if may_write(&objects, uid) => Ok(real),
         Ok(_) => Err(format!("user {uid} may not write to {}", git_dir.display())),
         Err(error) => Err(format!(
             "the daemon cannot see whether user {uid} may write to {} ({error}); name the user in `users` of account {}",

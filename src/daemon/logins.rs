@@ -4,6 +4,7 @@
 //! runs the hooks of a host does not, because everybody pushes under that user. An administrator speaks for any person of
 //! the table.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use secrecy::zeroize::Zeroizing;
@@ -63,11 +64,9 @@ pub fn actor(
 }
 
 /// Why the orders in an event of a user cannot be carried out, where that is for want of an account.
-pub fn lacks(shared: &Shared, applied: &Applied, event: &Event, uid: u32) -> Option<String> {
-    let git_dir = event.repository.git_dir();
-    let real = std::fs::canonicalize(git_dir).unwrap_or_else(|_| git_dir.to_owned());
+pub fn lacks(shared: &Shared, applied: &Applied, event: &Event, real: &Path, uid: u32) -> Option<String> {
     let Link { account, site, .. } =
-        applied.config.link_of(&real).filter(|link| link.account.smart.policy == Policy::Linked)?;
+        applied.config.link_of(real).filter(|link| link.account.smart.policy == Policy::Linked)?;
     let site = site.filter(|site| site.executor == Executor::Agent)?;
     let pushed = event.kind == Kind::Push;
     let pusher = if pushed { applied.people.pusher(&event.claims, uid, account.smart.is_host(uid)) } else { None };

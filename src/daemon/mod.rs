@@ -59,9 +59,10 @@ use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::config::{Config, Environment, Link, Places};
+use crate::git::Memory;
 use crate::host::Account;
 use crate::login::Logins;
-use crate::parse::Rules;
+use crate::parse::{self, Rules};
 use crate::people::People;
 use crate::queue::{self, Corrections, Queue};
 use crate::send;
@@ -115,6 +116,10 @@ struct Shared {
     intents: Arc<Semaphore>,
     /// Turns at reading what pushes bring.
     reading: Arc<Semaphore>,
+    /// Repositories that are being pushed to.
+    opened: calls::Opened,
+    /// What was read lately of what pushes bring.
+    memory: Arc<Memory>,
     /// An event was stored.
     added: Notify,
     /// An entity became due.
@@ -181,9 +186,21 @@ impl Applied {
             return Err(self.config.keeps_out(&real).unwrap_or_else(|| "it lies in no account".to_owned()));
         };
         let site = site.ok_or("no site is linked to the repository's account")?;
-        let rules = self.rules.get(&(account.name.clone(), site.name.clone(), keys.to_vec()));
-        let rules = Arc::clone(rules.expect("there are rules for each account, site and choice of projects"));
+        let rules = self.rules_of(account, site, keys);
         Ok(Linked { git_dir: real, account, site, rules })
+    }
+
+    fn rules_of(&self, account: &Account, site: &send::Settings, keys: &[String]) -> Arc<Rules> {
+        let rules = self.rules.get(&(account.name.clone(), site.name.clone(), keys.to_vec()));
+        Arc::clone(rules.expect("there are rules for each account, site and choice of projects"))
+    }
+
+    /// The rules by which the messages of a repository are read.
+    fn rules(&self, link: Option<Link<'_>>) -> Result<Arc<Rules>, parse::Error> {
+        match link {
+            Some(Link { account, keys, site: Some(site) }) => Ok(self.rules_of(account, site, keys)),
+            other => self.config.rules(other).map(Arc::new),
+        }
     }
 }
 
@@ -219,6 +236,8 @@ impl Shared {
             telling: Mutex::default(),
             intents: Arc::new(Semaphore::new(INTENTS as usize)),
             reading: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, std::num::NonZero::get))),
+            opened: calls::Opened::default(),
+            memory: Arc::default(),
             added: Notify::new(),
             due: Arc::new(Notify::new()),
             history: Arc::new(Notify::new()),

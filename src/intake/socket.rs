@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use git_jira_agent_hook::call::PASSED_ON;
 use minicbor::{Decode, Encode};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 
 use super::frame;
 use crate::failpoint::failpoint;
@@ -87,16 +87,43 @@ pub async fn receive(stream: &mut tokio::net::UnixStream) -> Result<(u16, Vec<u8
     Ok((header.kind, body))
 }
 
-/// Answers a frame in a frame of its kind.
-pub async fn answer<T: Encode<()>>(stream: &mut tokio::net::UnixStream, kind: u16, answer: &T) -> std::io::Result<()> {
+/// What an answer is sent as: a frame of the kind that it answers.
+pub fn framed<T: Encode<()>>(kind: u16, answer: &T) -> std::io::Result<Vec<u8>> {
     let body = minicbor::to_vec(answer).expect("writing to a vector cannot fail");
-    let frame = frame::wrap_as(kind, &body).map_err(std::io::Error::other)?;
-    stream.write_all(&frame).await
+    frame::wrap_as(kind, &body).map_err(std::io::Error::other)
+}
+
+/// Answers a frame in a frame of its kind.
+pub async fn answer<T: Encode<()>>(stream: &tokio::net::UnixStream, kind: u16, answer: &T) -> std::io::Result<()> {
+    write(stream, &framed(kind, answer)?).await
+}
+
+/// Sends all of these bytes.
+pub async fn write(stream: &tokio::net::UnixStream, mut bytes: &[u8]) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.try_write(bytes) {
+            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => stream.writable().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Waits until the hook says that it passed on an answer; false when it leaves without a word.
-pub async fn is_passed_on(stream: &mut tokio::net::UnixStream) -> bool {
-    stream.read_u8().await.is_ok_and(|byte| byte == PASSED_ON)
+pub async fn is_passed_on(stream: &tokio::net::UnixStream) -> bool {
+    let mut said = [0];
+    loop {
+        match stream.try_read(&mut said) {
+            Ok(read) => return read == 1 && said == [PASSED_ON],
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return false,
+        }
+        if stream.readable().await.is_err() {
+            return false;
+        }
+    }
 }
 
 /// Who is at the other end.

@@ -103,23 +103,24 @@ impl Queue {
         self.store.write(move |c| events::add(c, &event, uid, now)).await
     }
 
-    /// Stores an event as [`Queue::add`] does, and says what `person` has not been told before it.
-    pub async fn add_of(
+    /// Stores an event as [`Queue::add`] does, and says what `person` has not been told before it. It is handed over at
+    /// once, and `then` runs on the thread that has stored it, before the caller is awake.
+    pub fn add_of(
         &self,
-        event: Event,
+        event: Arc<Event>,
         uid: u32,
         person: Option<String>,
         now: i64,
-    ) -> Result<(Added, News), Error> {
-        self.store
-            .write(move |c| {
-                let added = events::add(c, &event, uid, now)?;
-                // An event is worth more than news.
-                let news = person.map(|person| news::of(c, &person)).transpose();
-                let news = news.inspect_err(|error| tracing::warn!("news cannot be read: {error}"));
-                Ok((added, news.ok().flatten().unwrap_or_default()))
-            })
-            .await
+        then: impl FnOnce(&Result<(Added, News), Error>) + Send + 'static,
+    ) -> impl Future<Output = Result<(Added, News), Error>> {
+        let add = move |c: &rusqlite::Connection| {
+            let added = events::add(c, &event, uid, now)?;
+            // An event is worth more than news.
+            let news = person.map(|person| news::of(c, &person)).transpose();
+            let news = news.inspect_err(|error| tracing::warn!("news cannot be read: {error}"));
+            Ok((added, news.ok().flatten().unwrap_or_default()))
+        };
+        self.store.write_then(add, then)
     }
 
     /// Queued events that are due, oldest first, at most one a repository, without those of `busy`.
