@@ -92,6 +92,8 @@ enum Room {
 }
 
 const GROUP: usize = 256;
+/// How many pages gather in the log.
+const LOG: i64 = 1000;
 /// How many statements are kept prepared: all there are, because to prepare one costs more than to run it.
 const STATEMENTS: usize = 256;
 const WAITING: usize = 4096;
@@ -259,8 +261,21 @@ fn write_until_closed(connection: Connection, jobs: &Receiver<Job>, broken: &Mut
             *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(because);
             return;
         }
+        // What fails is tried again after the next group.
+        let _ = bring_home(&connection, LOG);
     }
     let _ = set_clean(&connection, true);
+}
+
+/// Brings what is written into the file itself once so many pages of it have gathered in the log. SQLite would do it within
+/// a commit, which then takes many times as long; here those who wait for one have been told.
+fn bring_home(connection: &Connection, most: i64) -> rusqlite::Result<()> {
+    let pages = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+    let (written, home) = connection.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?.query_row([], pages)?;
+    if written >= most && home < written {
+        connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?.query_row([], |_| Ok(()))?;
+    }
+    Ok(())
 }
 
 /// Runs a group of jobs in one transaction.
@@ -335,7 +350,7 @@ fn open_and_check(path: &Path) -> Result<Connection, Error> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192;",
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 0;",
     )?;
     if weakened("synchronous") {
         connection.execute_batch("PRAGMA synchronous = NORMAL;")?;
@@ -523,6 +538,17 @@ mod tests {
             c.query_row(sql, [], |row| row.get::<_, String>(0))
         };
         assert_eq!(store.read(found).await.unwrap(), "better,good");
+    }
+
+    #[tokio::test]
+    async fn the_log_does_not_grow_beyond_what_is_to_gather() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), 1).unwrap();
+        let log = || fs::metadata(folder.path().join("queue.db-wal")).unwrap().len();
+        for _ in 0..LOG * 3 / 2 {
+            store.write(|c| c.execute("UPDATE meta SET value = value + 1 WHERE name = 'event'", [])).await.unwrap();
+        }
+        assert!((LOG as u64 * 4096..LOG as u64 * 4096 * 3 / 2).contains(&log()), "{}", log());
     }
 
     #[test]
