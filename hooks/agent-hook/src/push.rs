@@ -25,8 +25,9 @@ use crate::place::Place;
 use crate::process::{self, Moment, Process};
 use crate::socket::{self, Failed};
 
-/// How long the daemon is waited for; as long is left for the long way.
-const PATIENCE: Duration = Duration::from_millis(120);
+/// How long the daemon is waited for. What is left of the time is enough to leave the call in the drop-box, and for the long way to do
+/// the same: where so many push at once, each that is waited for a little longer spares the disk a file.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// How long a daemon that is busy is left in peace: many that ask again and again would keep it so.
 const AGAIN: Duration = Duration::from_millis(40);
 /// The longest input that takes the short way; more is the push of a whole mirror.
