@@ -51,6 +51,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use notify::{RecursiveMode, Watcher};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -94,6 +95,9 @@ struct Linked<'a> {
     site: &'a send::Settings,
     rules: Arc<Rules>,
 }
+
+/// Begins a part of the process; for all of them alike, so that they are kept up by the same code.
+type Part = Box<dyn Fn(Arc<Shared>) -> std::io::Result<BoxFuture<'static, anyhow::Result<()>>> + Send>;
 
 /// What all parts share.
 struct Shared {
@@ -370,7 +374,6 @@ impl Shared {
         Ok(listener)
     }
 
-    /// Begins a part, and begins it again when it panics or fails.
     fn begin<F>(
         self: &Arc<Self>,
         parts: &mut JoinSet<()>,
@@ -379,6 +382,11 @@ impl Shared {
     ) where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
+        self.keep_up(parts, name, Box::new(move |shared| Ok(Box::pin(part(shared)?))));
+    }
+
+    /// Begins a part, and begins it again when it panics or fails.
+    fn keep_up(self: &Arc<Self>, parts: &mut JoinSet<()>, name: &'static str, part: Part) {
         let shared = Arc::clone(self);
         parts.spawn(async move {
             let mut pause = Duration::from_millis(100);
