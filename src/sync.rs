@@ -300,7 +300,7 @@ pub fn differences(origin: &Origin, refs: &[(RefName, Oid)], tips: &[Tip], now: 
     if found.is_empty() {
         return None;
     }
-    found.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+    found.sort_unstable_by(|a, b| a.0.name.cmp(&b.0.name));
     Some(Event {
         id: EventId::of_differences(&origin.id, found.iter().map(|(update, version)| (update, *version))),
         kind: Kind::Found,

@@ -131,7 +131,7 @@ pub fn tidy(arguments: &Tidy, context: &Context) -> anyhow::Result<ExitCode> {
         .filter(|(_, _, keys): &(&str, &str, Vec<String>)| !keys.is_empty())
         .collect();
     let mut keys: Vec<String> = branches.iter().flat_map(|(_, _, keys)| keys.clone()).collect();
-    keys.sort();
+    keys.sort_unstable();
     keys.dedup();
     if keys.is_empty() {
         show::line("no other branch is named after an issue");

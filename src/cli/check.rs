@@ -272,7 +272,7 @@ fn judge_commits(
     }
     let of = |level: Level| {
         let mut ids: Vec<_> = findings.iter().filter(|one| one.level == level).filter_map(|one| one.commit).collect();
-        ids.sort();
+        ids.sort_unstable();
         ids.dedup();
         ids.len()
     };

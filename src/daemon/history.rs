@@ -264,7 +264,7 @@ impl Reader<'_> {
         let known = self.handle.block_on(self.shared.queue.tips(self.run.repository.clone()))?;
         let mut places: Vec<(RefName, Oid)> = known.into_iter().filter_map(|tip| Some((tip.name, tip.id?))).collect();
         places.retain(|(name, _)| git::concerns_us(name) && !repository.hides(name));
-        places.sort();
+        places.sort_unstable();
         if let Some(tips) = &self.run.tips {
             if self.run.seen > 0 {
                 places.clear();

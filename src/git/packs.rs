@@ -95,7 +95,7 @@ impl Packs {
         let indexes = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "idx"));
         let mut found: Vec<(u64, PathBuf)> =
             indexes.filter_map(|path| Some((fs::metadata(&path).ok()?.len(), path))).collect();
-        found.sort_by(|a, b| b.cmp(a));
+        found.sort_unstable_by(|a, b| b.cmp(a));
         for (_, path) in found.into_iter().take(PACKS) {
             let known = before.iter().position(|pack| pack.path == path).map(|at| before.swap_remove(at));
             self.met += u32::from(known.is_none());

@@ -42,7 +42,7 @@ impl Scanned {
         let gone = before.keys().filter(|name| !at.contains_key(name));
         let mut moved: Vec<Update> =
             here.chain(gone.map(|name| Update { name: name.clone(), old: None, new: None })).collect();
-        moved.sort_by(|one, other| one.name.cmp(&other.name));
+        moved.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         Ok(Scanned { number, moved, refs, first })
     }
 
