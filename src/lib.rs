@@ -8,6 +8,7 @@ pub mod text; // bytes from outside, made safe to show
 pub mod secret; // values that must never appear
 pub mod failpoint; // where a test lets the process die
 pub mod clock; // the time of day
+pub mod request; // what is asked and answered over HTTP
 pub mod git; // what happened in a repository
 pub mod parse; // what a commit message asks of Jira
 pub mod issue; // what Jira says of issues, as the daemon tells it

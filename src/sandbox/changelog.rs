@@ -1,9 +1,8 @@
 //! The changelog of an issue: what changed, when, by whom, and what the one who did it says of it.
 
-use axum::extract::{Path, Query, State as From};
+use axum::Router;
+use axum::extract::{Path, State as From};
 use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -12,6 +11,7 @@ use super::App;
 use super::rest::{Answer, Caller, Flavour, OfIssue, Page, stamp};
 use super::state::State;
 use super::workflow::Workflow;
+use crate::request::{Json, Query, get};
 
 /// Entries one page holds at most.
 const PAGE: usize = 100;

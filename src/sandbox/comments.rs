@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Path, Query, State as From};
+use axum::Router;
+use axum::extract::{Path, State as From};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,6 +19,7 @@ use super::rest::{Answer, Caller, Expand, Flavour, OfIssue, OnIssue, Page, Refus
 use super::site::ProjectType;
 use super::state::State;
 use super::{App, adf};
+use crate::request::{Json, Query, delete, get, post, put};
 
 /// Characters of a text, as an administrator leaves them.
 pub(super) const LONGEST: usize = 32_767;
@@ -223,10 +223,10 @@ pub(super) fn show_properties(properties: &Properties) -> Value {
 /// Gives the routes to comments.
 pub(super) fn routes(flavour: Flavour) -> Router<App> {
     let router = Router::new()
-        .route("/issue/{issue}/comment", get(list).post(create))
-        .route("/issue/{issue}/comment/{id}", get(one).put(change).delete(remove))
+        .route("/issue/{issue}/comment", get(list).merge(post(create)))
+        .route("/issue/{issue}/comment/{id}", get(one).merge(put(change)).merge(delete(remove)))
         .route("/comment/{id}/properties", get(keys))
-        .route("/comment/{id}/properties/{property}", get(property).put(set));
+        .route("/comment/{id}/properties/{property}", get(property).merge(put(set)));
     match flavour {
         Flavour::Cloud => router.route("/comment/list", post(by_ids)),
         Flavour::DataCenter => router,

@@ -6,12 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, RawQuery, Request, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
-use axum::{Extension, Json, Router};
+use axum::{Extension, Router};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -20,13 +19,14 @@ use super::App;
 use super::fault::Doomed;
 use super::shape::{self, elements};
 use super::state::{self, Change, Entity, Incoming, Kind, Submission};
+use crate::request::{Json, Query, delete, get, post};
 
 /// Gives the routes, each behind a token and the right site.
 pub(super) fn routes(app: &App) -> Router<App> {
     const BASE: &str = "/jira/devinfo/0.1/cloud/{cloud}";
     Router::new()
         .route(&format!("{BASE}/bulk"), post(bulk))
-        .route(&format!("{BASE}/repository/{{repository}}"), get(read).delete(remove_repository))
+        .route(&format!("{BASE}/repository/{{repository}}"), get(read).merge(delete(remove_repository)))
         .route(&format!("{BASE}/repository/{{repository}}/{{kind}}/{{id}}"), delete(remove_entity))
         .route(&format!("{BASE}/existsByProperties"), get(exists))
         .route(&format!("{BASE}/bulkByProperties"), delete(remove_matching))
@@ -135,8 +135,8 @@ async fn remove_matching(State(app): State<App>, RawQuery(query): RawQuery) -> R
 
 /// Reads properties out of a query: at least one, none twice, and the number that stands among them.
 fn properties(query: Option<&str>) -> Result<(BTreeMap<String, String>, Option<i64>), String> {
-    let address = format!("/?{}", query.unwrap_or_default()).parse().map_err(|_| "the query cannot be read")?;
-    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&address).map_err(|error| error.to_string())?;
+    let pairs: Vec<(String, String)> =
+        serde_urlencoded::from_str(query.unwrap_or_default()).map_err(|error| error.to_string())?;
     let mut properties = BTreeMap::new();
     for (key, value) in pairs {
         if properties.contains_key(&key) {

@@ -1,10 +1,9 @@
 //! Fields of an issue that are set or added to: who it is assigned to, its labels, the versions it is fixed in.
 
+use axum::Router;
 use axum::extract::{Path, State as From};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::put;
-use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
 use super::App;
@@ -13,6 +12,7 @@ use super::issues::project_of;
 use super::permissions::Permission;
 use super::rest::{Answer, Caller, OfIssue, Refusal, Sent};
 use super::state::State;
+use crate::request::{Json, put};
 
 /// Gives the route by which an issue is edited.
 pub(super) fn routes() -> Router<App> {

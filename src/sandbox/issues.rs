@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Path, Query, State as From};
+use axum::Router;
+use axum::extract::{Path, State as From};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -23,6 +22,7 @@ use super::rest::{Answer, Caller, Expand, Flavour, OfIssue, Page, Refusal, Sent,
 use super::state::State;
 use super::worklogs::Worklog;
 use super::{App, SeedIssue};
+use crate::request::{Json, Query, get, post};
 
 /// Issues one bulk fetch takes.
 const FETCHED: usize = 100;
@@ -77,9 +77,9 @@ pub(super) fn routes(flavour: Flavour) -> Router<App> {
     match flavour {
         Flavour::Cloud => router
             .route("/issue/bulkfetch", post(fetch))
-            .route("/search/jql", get(search_by_query).post(search))
-            .route("/search", get(gone).post(gone)),
-        Flavour::DataCenter => router.route("/search", get(search_by_query).post(search)),
+            .route("/search/jql", get(search_by_query).merge(post(search)))
+            .route("/search", get(gone).merge(post(gone))),
+        Flavour::DataCenter => router.route("/search", get(search_by_query).merge(post(search))),
     }
 }
 
@@ -220,13 +220,13 @@ impl State {
     pub(super) fn show_issue(&self, key: &str, caller: &Caller, fields: &[String]) -> Value {
         let issue = &self.issues[key];
         let all = self.fields(key, caller);
-        let all: Map<String, Value> = all.as_object().cloned().unwrap_or_default();
+        let mut shown: Map<String, Value> = all.as_object().cloned().unwrap_or_default();
         let asked = |name: &String| {
             let named = |field: &String| field == name || field == "*all" || field == "*navigable";
             let taken = fields.iter().any(|field| field.strip_prefix('-') == Some(name));
             !taken && (fields.iter().all(|field| field.starts_with('-')) || fields.iter().any(named))
         };
-        let shown: Map<String, Value> = all.into_iter().filter(|(name, _)| asked(name)).collect();
+        shown.retain(|name, _| asked(name));
         json!({
             "id": issue.id.to_string(), "key": key, "self": format!("{}/issue/{}", caller.root, issue.id),
             "expand": "renderedFields,names,schema,transitions,operations,editmeta,changelog",

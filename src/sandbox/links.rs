@@ -1,10 +1,9 @@
 //! Remote issue links: pointers out of an issue, found again by the id that their maker gave them.
 
-use axum::extract::{Path, Query, State as From};
+use axum::Router;
+use axum::extract::{Path, State as From};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -12,6 +11,7 @@ use super::App;
 use super::comments::full;
 use super::permissions::Permission;
 use super::rest::{Answer, Caller, OfIssue, OnIssue, Refusal, Sent};
+use crate::request::{Json, Query, delete, get, post};
 
 /// Characters of a global id.
 const LONGEST: usize = 255;
@@ -44,8 +44,8 @@ impl Link {
 /// Gives the routes to remote links.
 pub(super) fn routes() -> Router<App> {
     Router::new()
-        .route("/issue/{issue}/remotelink", get(list).post(put).delete(remove))
-        .route("/issue/{issue}/remotelink/{id}", get(one).delete(remove_one))
+        .route("/issue/{issue}/remotelink", get(list).merge(post(put)).merge(delete(remove)))
+        .route("/issue/{issue}/remotelink/{id}", get(one).merge(delete(remove_one)))
 }
 
 #[derive(Default, Deserialize)]

@@ -50,8 +50,7 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Form, Json, Router, middleware};
+use axum::{Router, middleware};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -59,6 +58,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
+
+use crate::request::{Json, get, post};
 
 pub(crate) use people::SeedPerson;
 
@@ -341,10 +342,10 @@ struct TokenRequest {
 
 async fn token(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Response {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let request = if kind.starts_with("application/json") {
-        serde_json::from_slice(&body).ok()
-    } else {
-        read_form(&headers, body).await
+    let request = match kind {
+        kind if kind.starts_with("application/json") => serde_json::from_slice(&body).ok(),
+        kind if kind.starts_with("application/x-www-form-urlencoded") => serde_urlencoded::from_bytes(&body).ok(),
+        _ => None,
     };
     let Some(TokenRequest { audience, grant_type, client_id, client_secret }) = request else {
         return deny(StatusCode::BAD_REQUEST, "invalid_request", "the body is neither JSON nor a form");
@@ -363,13 +364,6 @@ async fn token(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Respo
     world.tokens.retain(|_, until| now < *until);
     world.tokens.insert(token.clone(), now + Duration::from_secs(seconds.into()));
     Json(json!({ "access_token": token, "expires_in": seconds, "token_type": "Bearer" })).into_response()
-}
-
-async fn read_form(headers: &HeaderMap, body: Bytes) -> Option<TokenRequest> {
-    use axum::extract::{FromRequest, Request};
-    let mut request = Request::post("/").body(body.into()).expect("the parts are fixed");
-    *request.headers_mut() = headers.clone();
-    Form::from_request(request, &()).await.ok().map(|Form(form)| form)
 }
 
 fn deny(status: StatusCode, error: &str, description: &str) -> Response {

@@ -5,11 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::extract::{Query, State as From};
+use axum::Router;
+use axum::extract::State as From;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -18,6 +17,7 @@ use super::App;
 use super::permissions::Permission;
 use super::rest::{Answer, Caller, Flavour, Page, Refusal};
 use super::state::State;
+use crate::request::{Json, Query, get};
 
 /// How many people a search looks at.
 const SEARCHED: usize = 1_000;

@@ -3,11 +3,10 @@
 //! Everybody may do everything until the switchboard takes it away; nobody, that is an anonymous caller, may do nothing.
 //! A project that may not be browsed is as good as none: its issues answer 404.
 
-use axum::extract::{Query, State as From};
+use axum::Router;
+use axum::extract::State as From;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -15,6 +14,7 @@ use super::App;
 use super::issues::project_of;
 use super::rest::{Answer, Caller, Refusal};
 use super::state::State;
+use crate::request::{Json, Query, get};
 
 /// Something a person may be forbidden to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -4,18 +4,18 @@
 //! under `/rest/api/2`. Both see the same issues, each in its own shapes. Whoever comes without credentials is
 //! anonymous and sees no issue; whoever comes with wrong ones is refused at the door.
 
-use axum::body::Bytes;
+use axum::Router;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{App, World, changelog, comments, edits, issues, links, people, permissions, site, transitions, worklogs};
+use crate::request::{Json, whole};
 
 /// Which product is being played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,15 +191,15 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for Sent {
+impl<S: Sync> FromRequest<S> for Sent {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Sent, Refusal> {
+    async fn from_request(request: Request, _: &S) -> Result<Sent, Refusal> {
         let kind = text(request.headers(), header::CONTENT_TYPE).unwrap_or_default().to_owned();
         if !kind.starts_with("application/json") {
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type is not application/json"));
         }
-        let body = Bytes::from_request(request, state).await.map_err(|_| Refusal::bad("the body cannot be read"))?;
+        let body = whole(request).await.map_err(|_| Refusal::bad("the body cannot be read"))?;
         serde_json::from_slice(&body).map(Sent).map_err(|_| Refusal::bad("There was an error parsing JSON."))
     }
 }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Query, State as From};
+use axum::Router;
+use axum::extract::State as From;
 use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -14,6 +13,7 @@ use super::permissions::Permission;
 use super::rest::{Answer, Caller, Flavour, Page, stamp};
 use super::state::State;
 use super::workflow::Workflow;
+use crate::request::{Json, Query, get};
 
 /// What holds for all issues whose keys begin with its key.
 #[derive(Clone, Serialize, Deserialize)]

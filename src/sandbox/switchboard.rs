@@ -11,11 +11,10 @@
 //!   `POST /sandbox/release` lets what was dropped without a time take place.
 //! - `POST /sandbox/settings` changes the fields it names.
 
+use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -26,19 +25,20 @@ use super::site::{Limits, ProjectType};
 use super::timetracking::TimeTracking;
 use super::workflow::Workflow;
 use super::{App, SeedPerson, devinfo, shape};
+use crate::request::{Json, delete, get, post};
 
 /// Gives the routes under `/sandbox/`.
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/sandbox/state", get(state))
         .route("/sandbox/issues", post(create))
-        .route("/sandbox/issues/{key}", get(effects).delete(destroy))
+        .route("/sandbox/issues/{key}", get(effects).merge(delete(destroy)))
         .route("/sandbox/issues/{key}/move", post(relocate))
         .route("/sandbox/people", post(person))
         .route("/sandbox/permissions", post(permit))
         .route("/sandbox/projects", post(project))
         .route("/sandbox/projects/{key}/rename", post(rename))
-        .route("/sandbox/faults", post(order).delete(relent))
+        .route("/sandbox/faults", post(order).merge(delete(relent)))
         .route("/sandbox/release", post(release))
         .route("/sandbox/lose", post(lose))
         .route("/sandbox/settings", post(tune))

@@ -6,11 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Path, Query, State as From};
+use axum::Router;
+use axum::extract::{Path, State as From};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -23,6 +22,7 @@ use super::rest::{Answer, Caller, Expand, Flavour, OfIssue, Refusal, Sent};
 use super::state::State;
 use super::workflow::{Category, Field, Transition};
 use super::{App, adf};
+use crate::request::{Json, Query, get, post};
 
 /// A transition as it is ordered.
 #[derive(Default)]
@@ -140,7 +140,7 @@ fn show_field(field: &Field, caller: &Caller) -> Value {
 
 /// Gives the route to transitions.
 pub(super) fn routes() -> Router<App> {
-    Router::new().route("/issue/{issue}/transitions", get(list).post(perform))
+    Router::new().route("/issue/{issue}/transitions", get(list).merge(post(perform)))
 }
 
 #[derive(Default, Deserialize)]

@@ -1,10 +1,9 @@
 //! Worklogs: who worked how long on an issue, and what that leaves of its estimate.
 
-use axum::extract::{Path, Query, State as From};
+use axum::Router;
+use axum::extract::{Path, State as From};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,6 +13,7 @@ use super::permissions::Permission;
 use super::rest::{Answer, Caller, Expand, Flavour, OfIssue, OnIssue, Page, Refusal, Sent, stamp};
 use super::state::State;
 use super::{App, adf};
+use crate::request::{Json, Query, delete, get, post};
 
 /// Entries a page holds at most.
 const PAGE: usize = 5_000;
@@ -197,8 +197,8 @@ fn read_started(text: &str) -> Option<Timestamp> {
 /// Gives the routes to worklogs.
 pub(super) fn routes(flavour: Flavour) -> Router<App> {
     let router = Router::new()
-        .route("/issue/{issue}/worklog", get(list).post(create))
-        .route("/issue/{issue}/worklog/{id}", get(one).delete(remove));
+        .route("/issue/{issue}/worklog", get(list).merge(post(create)))
+        .route("/issue/{issue}/worklog/{id}", get(one).merge(delete(remove)));
     match flavour {
         Flavour::Cloud => router.route("/issue/{issue}/worklog/{id}/properties/{property}", get(property)),
         Flavour::DataCenter => router,

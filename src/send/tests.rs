@@ -16,6 +16,7 @@ use crate::entity::{Body, Face};
 use crate::event::Seen;
 use crate::git::{Commit, Ident};
 use crate::queue::EntityKind;
+use crate::request::Json;
 
 const NOW: i64 = 1_772_357_400_000;
 
@@ -119,7 +120,7 @@ fn development(script: &mut Script, path: &str, body: Value) -> Response {
 }
 
 fn json_answer(value: &Value) -> Response {
-    axum::Json(value).into_response()
+    Json(value).into_response()
 }
 
 async fn bench() -> Bench {

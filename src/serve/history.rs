@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, Changed, Office, unavailable};
 use crate::clock;
 use crate::queue::{Bounds, Control, RunRow};
+use crate::request::Json;
 
 /// Which histories are to be told.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -33,10 +33,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use axum::extract::{Query, State};
+use axum::Router;
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -50,6 +49,7 @@ use crate::queue::{
     AuditRow, CorrectionRow, Counts, EffectFilter, EffectRow, EntityRow, EventRow, Filter, Ledgered, LoginRow,
     MovedKey, OfSite, Queue, ReadBack, Retry, RunRow, Verified,
 };
+use crate::request::{Json, Query, get, post};
 
 /// What the daemon says about itself; its parts are kept up to date by whoever knows them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -294,10 +294,10 @@ fn router(office: Office) -> Router {
         .route("/verify", post(compare))
         .route("/renamed", post(renamed))
         .route("/why", get(why))
-        .route("/read-backs", get(read_backs).post(found_read_backs))
+        .route("/read-backs", get(read_backs).merge(post(found_read_backs)))
         .route("/told", get(unlink::told))
         .route("/unlink", post(unlink::unlink))
-        .route("/relink", get(relink::list).post(relink::relink))
+        .route("/relink", get(relink::list).merge(post(relink::relink)))
         .route("/sync", get(history::list))
         .route("/sync/start", post(history::start))
         .route("/sync/control", post(history::control))

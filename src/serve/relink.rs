@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Office, unavailable};
 use crate::queue::{CorrectionRow, Relink};
+use crate::request::{Json, Query};
 
 /// Which link is to be put right, and how.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Office, unavailable};
 use crate::queue::ToldTo;
+use crate::request::{Json, Query};
 
 /// Which site is to be unlinked, and by whom.
 #[derive(Clone, Debug, Serialize, Deserialize)]
