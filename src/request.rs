@@ -33,7 +33,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Json<T>, Refused> {
         if !is_json(request.headers()) {
-            let because = "Expected request with `Content-Type: application/json`";
+            let because = "the body is to be JSON, and its type application/json";
             return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, because.to_owned()));
         }
         let body = whole(request).await?;
@@ -53,7 +53,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Query<T>, Refused> {
         serde_urlencoded::from_str(parts.uri.query().unwrap_or_default())
             .map(Query)
-            .map_err(|error| (StatusCode::BAD_REQUEST, format!("Failed to deserialize query string: {error}")))
+            .map_err(|error| (StatusCode::BAD_REQUEST, format!("the query is not as it has to be: {error}")))
     }
 }
 
@@ -112,12 +112,9 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 fn unfit(error: &serde_json::Error) -> Refused {
     match error.classify() {
-        Category::Data => {
-            let because = format!("Failed to deserialize the JSON body into the target type: {error}");
-            (StatusCode::UNPROCESSABLE_ENTITY, because)
-        }
+        Category::Data => (StatusCode::UNPROCESSABLE_ENTITY, format!("the body is not as it has to be: {error}")),
         Category::Syntax | Category::Eof | Category::Io => {
-            (StatusCode::BAD_REQUEST, format!("Failed to parse the request body as JSON: {error}"))
+            (StatusCode::BAD_REQUEST, format!("the body is no JSON: {error}"))
         }
     }
 }
