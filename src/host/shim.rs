@@ -5,10 +5,10 @@
 //! the same bytes exactly when nobody edited it.
 //!
 //! Where nothing was there before and `agent-hook` is installed beside the agent, no shell is needed: that program does what a
-//! shim does, and begins in a fifth of the time. On a server a link to it stands in the hook's place, which Git passes
-//! over if it leads nowhere. In a clone, where other tools write to what stands there, it is a copy, which ends with the
-//! lines by which a shim is read back. `post-receive`, of which Git ignores how it ends, may be a link to the agent as well; both
-//! programs know by the name they are called by what to do.
+//! shim does, and begins in a fifth of the time. A copy of it stands in the hook's place, which ends with the lines by which a
+//! shim is read back; not a link, because whoever writes a hook of their own there would write through it. Without that
+//! program `post-receive`, of which Git ignores how it ends, is a link to the agent, which knows by the name it is called by
+//! what to do.
 
 use std::ffi::OsStr;
 use std::io::{ErrorKind, Write};
@@ -32,9 +32,8 @@ const SHORT: &str = "-hook";
 
 /// The hook that may be a link to the agent.
 pub(crate) const LINKED: &str = "post-receive";
-/// The hooks that may be a link to the program that asks the daemon first, and those that may be a copy of it.
-const LINKED_SHORT: [&str; 2] = ["pre-receive", LINKED];
-const COPIED: [&str; 2] = ["prepare-commit-msg", "commit-msg"];
+/// The hooks that may be a copy of the program that asks the daemon first.
+const COPIED: [&str; 4] = ["pre-receive", LINKED, "prepare-commit-msg", "commit-msg"];
 
 const TEMPLATE: &str = include_str!("../../hooks/shim");
 const MARK: &[u8] = b"# git-jira-agent shim ";
@@ -72,9 +71,7 @@ impl Stand {
     /// `ready` the hook lies ready now.
     pub(super) fn choose(shim: Shim, ready: bool) -> Self {
         let direct = shim.before.is_none() && std::env::current_exe().is_ok_and(|this| this == shim.agent);
-        if direct && LINKED_SHORT.contains(&shim.hook) && has_short_way(&shim.agent) {
-            Self::Link(short_way(&shim.agent))
-        } else if direct && shim.hook == LINKED {
+        if direct && shim.hook == LINKED && !has_short_way(&shim.agent) {
             Self::Link(shim.agent)
         } else if shim.before.is_none() && lies_ready(shim.hook, ready) {
             Self::Standby(shim.render())
@@ -102,12 +99,9 @@ impl Stand {
 /// Tells whether a link under a hook's name is one of ours, by its look.
 pub(super) fn is_link(hook: &str, target: &Path) -> bool {
     let name = target.file_name().and_then(OsStr::to_str);
-    target.is_absolute()
-        && match name {
-            Some("agent" | "git-jira-agent") => hook == LINKED,
-            Some("agent-hook" | "git-jira-agent-hook") => LINKED_SHORT.contains(&hook),
-            _ => false,
-        }
+    // Before there were copies, it led to the program that asks the daemon first.
+    let ours = ["agent", "git-jira-agent", "agent-hook", "git-jira-agent-hook"];
+    hook == LINKED && target.is_absolute() && name.is_some_and(|name| ours.contains(&name))
 }
 
 /// The agent to which a link of ours leads, or beside which it does.

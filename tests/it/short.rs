@@ -44,8 +44,14 @@ fn e3_a_push_is_read_and_answered_by_the_daemon_without_the_whole_program() {
     let world = calm_world();
     let _daemon = world.daemon();
     let Installed { repository, agent } = installed(&world, "app");
-    let hook = fs::read_link(repository.path.join("hooks/post-receive")).unwrap();
-    assert_eq!(hook, agent.with_file_name("agent-hook"));
+    let program = fs::read(agent.with_file_name("agent-hook")).unwrap();
+    for hook in ["pre-receive", "post-receive"] {
+        let copy = fs::read(repository.path.join("hooks").join(hook)).unwrap();
+        assert!(
+            copy.starts_with(&program)
+                && copy.ends_with(format!("agent='{}'\nbefore=''\n", agent.display()).as_bytes())
+        );
+    }
     let clone = world.clone_of(&repository, "app");
     let first = clone.commit("ABC-1 begin");
     clone.push(&["origin", "HEAD:main"]);

@@ -30,12 +30,9 @@ const SUFFIX: &str = "-hook";
 /// Runs as the hook by whose name it is called, or that the word after its own name says.
 fn run(process: &Process) -> i32 {
     let mut words = process.words.iter();
-    let called = name(words.next().copied().unwrap_or_default());
-    // Other tools put a hook aside under a longer name, and go on running it.
-    let called = called.split(|&byte| byte == b'.').next().unwrap_or(called);
-    let hook = match process::is_hook(called) {
-        true => called,
-        false => words.next().copied().unwrap_or_default(),
+    let hook = match called_as(words.next().copied().unwrap_or_default()) {
+        Some(hook) => hook,
+        None => words.next().copied().unwrap_or_default(),
     };
     let arguments = words.as_slice();
     match hook {
@@ -43,6 +40,17 @@ fn run(process: &Process) -> i32 {
         b"prepare-commit-msg" | b"commit-msg" => message::run(process, hook, arguments),
         _ => agent::guarded(process, hook, arguments, None),
     }
+}
+
+/// The hook in whose name a program is called: its own name, perhaps with an end by which another tool has put it aside and
+/// goes on running it, or that of the folder in which a host has all programs for one hook, as `post-receive.d`.
+fn called_as(path: &[u8]) -> Option<&[u8]> {
+    let own = name(path);
+    let folder = name(path.strip_suffix(own).and_then(|above| above.strip_suffix(b"/")).unwrap_or_default());
+    [own, folder]
+        .into_iter()
+        .filter_map(|name| name.split(|&byte| byte == b'.').next())
+        .find(|name| process::is_hook(name))
 }
 
 /// The last part of a path.
