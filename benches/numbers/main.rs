@@ -53,6 +53,8 @@ enum Measurement {
     Commit,
     /// The process of a hook
     Hook,
+    /// A thousand pushes at once
+    Pushes,
     /// A thousand hooks at once
     Thousand,
     /// From the push to Jira's yes
@@ -131,6 +133,7 @@ fn measure(measurement: Measurement, effort: &Effort) {
         Measurement::Policy => pushes::judged(effort),
         Measurement::Commit => clones::cost(effort),
         Measurement::Hook => pushes::process(effort),
+        Measurement::Pushes => pushes::at_once(effort),
         Measurement::Thousand => pushes::thousand(effort),
         Measurement::Accepted => pushes::accepted(effort),
         Measurement::Orders => orders::carried_out(effort),

@@ -183,6 +183,95 @@ pub fn thousand(effort: &Effort) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// A thousand `git push` that are started at once, to twenty repositories: how long all of them take, and in each the hooks, by
+/// what Git itself writes down of them.
+pub fn at_once(effort: &Effort) -> anyhow::Result<Vec<Row>> {
+    const REPOSITORIES: usize = 20;
+    let pushes = effort.times(100, 1000);
+    let world = World::new(&["ABC"], 9)?;
+    let _daemon = world.daemon()?;
+    let work = world.folder.join("work");
+    output(world.command("git").args(["init", "--quiet", "--initial-branch=topic-1"]).arg(&work))?;
+    world.import(&work, &commits(pushes + 2, |mark| format!("refs/heads/topic-{mark}"), |_| 1))?;
+    let mut measured = Vec::new();
+    for kind in ["shell", "ours"] {
+        let mut repositories = Vec::new();
+        for number in 0..REPOSITORIES {
+            let repository = world.repository(&format!("{kind}-{number}"))?;
+            if kind == "ours" {
+                world.install(&repository)?;
+            }
+            for name in ["pre-receive", "post-receive"].into_iter().filter(|_| kind == "shell") {
+                hook(&repository, name, IDLE)?;
+            }
+            // The second knows where the daemon is.
+            for mark in 1..=2 {
+                push_branch(&world, &work, &repository, mark).status()?;
+            }
+            repositories.push(repository);
+        }
+        let traces = world.folder.join(format!("traces-{kind}"));
+        fs::create_dir(&traces)?;
+        let began = Instant::now();
+        let start = |mark: usize| {
+            let mut git = push_branch(&world, &work, &repositories[mark % REPOSITORIES], mark);
+            git.env("GIT_TRACE2_EVENT", &traces).spawn()
+        };
+        let all = (3..pushes + 3).map(start).collect::<Result<Vec<_>, _>>()?;
+        for mut git in all {
+            ensure!(git.wait()?.success(), "a push failed");
+        }
+        let whole = began.elapsed().as_secs_f64();
+        measured.push((whole, ["pre-receive", "post-receive"].map(|name| hooks_of(&traces, name))));
+    }
+    let [(shell, [shell_pre, shell_post]), (ours, [pre, post])] =
+        <[_; 2]>::try_from(measured).map_err(|_| anyhow::anyhow!("two kinds are measured"))?;
+    let [shell_pre, shell_post, pre, post] = [shell_pre?, shell_post?, pre?, post?];
+    let row = |name: &str, times: &Times, shell: &Times| {
+        let (p50, p99) = (times.p50(), times.p99());
+        Row::new(format!("{} of these, as Git sees `{name}`", times.len()), format!("p50 {p50:.0} ms, p99 {p99:.0} ms"))
+            .beside(format!("sh: p50 {:.0} ms, p99 {:.0} ms", shell.p50(), shell.p99()), p99 / shell.p99())
+            .goal("p99 ≤ 100 ms", Goal::of(p99 <= 100.0))
+    };
+    Ok(vec![
+        Row::new(
+            format!("{pushes} `git push` at once to {REPOSITORIES} repositories"),
+            format!("all done in {ours:.1} s"),
+        )
+        .beside(format!("hooks that only read stdin (sh): {shell:.1} s"), ours / shell)
+        .goal("≤ 1.05", Goal::of(ours <= 1.05 * shell)),
+        row("pre-receive", &pre, &shell_pre),
+        row("post-receive", &post, &shell_post),
+    ])
+}
+
+fn push_branch(world: &World, from: &Path, to: &Path, mark: usize) -> Command {
+    let mut git = world.command("git");
+    git.arg("-C").arg(from).args(["push", "--quiet"]).arg(to).arg(format!("refs/heads/topic-{mark}"));
+    git.stdout(Stdio::null()).stderr(Stdio::null());
+    git
+}
+
+/// How long the hook took that Git started, in each of the traces in a folder.
+fn hooks_of(traces: &Path, name: &str) -> anyhow::Result<Times> {
+    let mut times = Times::default();
+    for trace in fs::read_dir(traces)? {
+        let mut started = HashSet::new();
+        for line in fs::read_to_string(trace?.path())?.lines() {
+            let event: serde_json::Value = serde_json::from_str(line)?;
+            let child = event["child_id"].as_u64();
+            match event["event"].as_str() {
+                Some("child_start") if event["hook_name"] == name => started.extend(child),
+                Some("child_exit") if child.is_some_and(|child| started.contains(&child)) => {
+                    times.add(Duration::from_secs_f64(event["t_rel"].as_f64().context("a child takes a time")?));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(times)
+}
+
 /// From the start of `git push` to Jira's yes, with nothing else to do.
 pub fn accepted(effort: &Effort) -> anyhow::Result<Vec<Row>> {
     let pushes = effort.times(5, 30);
