@@ -193,11 +193,12 @@ pub fn at_once(effort: &Effort) -> anyhow::Result<Vec<Row>> {
     let work = world.folder.join("work");
     output(world.command("git").args(["init", "--quiet", "--initial-branch=topic-1"]).arg(&work))?;
     world.import(&work, &commits(pushes + 2, |mark| format!("refs/heads/topic-{mark}"), |_| 1))?;
-    let mut measured = Vec::new();
-    for kind in ["shell", "ours"] {
+    // To and fro: the machine and its disk are not the same all the time.
+    let mut measured = [(0.0, [Times::default(), Times::default()]), (0.0, [Times::default(), Times::default()])];
+    for (round, kind) in ["shell", "ours", "ours", "shell"].into_iter().enumerate() {
         let mut repositories = Vec::new();
         for number in 0..REPOSITORIES {
-            let repository = world.repository(&format!("{kind}-{number}"))?;
+            let repository = world.repository(&format!("{kind}-{round}-{number}"))?;
             if kind == "ours" {
                 world.install(&repository)?;
             }
@@ -210,7 +211,7 @@ pub fn at_once(effort: &Effort) -> anyhow::Result<Vec<Row>> {
             }
             repositories.push(repository);
         }
-        let traces = world.folder.join(format!("traces-{kind}"));
+        let traces = world.folder.join(format!("traces-{round}"));
         fs::create_dir(&traces)?;
         let began = Instant::now();
         let start = |mark: usize| {
@@ -221,15 +222,16 @@ pub fn at_once(effort: &Effort) -> anyhow::Result<Vec<Row>> {
         for mut git in all {
             ensure!(git.wait()?.success(), "a push failed");
         }
-        let whole = began.elapsed().as_secs_f64();
-        measured.push((whole, ["pre-receive", "post-receive"].map(|name| hooks_of(&traces, name))));
+        let (whole, times) = &mut measured[usize::from(kind == "ours")];
+        *whole += began.elapsed().as_secs_f64() / 2.0;
+        for (name, times) in ["pre-receive", "post-receive"].into_iter().zip(times) {
+            hooks_of(&traces, name, times)?;
+        }
     }
-    let [(shell, [shell_pre, shell_post]), (ours, [pre, post])] =
-        <[_; 2]>::try_from(measured).map_err(|_| anyhow::anyhow!("two kinds are measured"))?;
-    let [shell_pre, shell_post, pre, post] = [shell_pre?, shell_post?, pre?, post?];
+    let [(shell, [shell_pre, shell_post]), (ours, [pre, post])] = measured;
     let row = |name: &str, times: &Times, shell: &Times| {
         let (p50, p99) = (times.p50(), times.p99());
-        Row::new(format!("{} of these, as Git sees `{name}`", times.len()), format!("p50 {p50:.0} ms, p99 {p99:.0} ms"))
+        Row::new(format!("`{name}` of these, as Git sees it"), format!("p50 {p50:.0} ms, p99 {p99:.0} ms"))
             .beside(format!("sh: p50 {:.0} ms, p99 {:.0} ms", shell.p50(), shell.p99()), p99 / shell.p99())
             .goal("p99 ≤ 100 ms", Goal::of(p99 <= 100.0))
     };
@@ -252,9 +254,8 @@ fn push_branch(world: &World, from: &Path, to: &Path, mark: usize) -> Command {
     git
 }
 
-/// How long the hook took that Git started, in each of the traces in a folder.
-fn hooks_of(traces: &Path, name: &str) -> anyhow::Result<Times> {
-    let mut times = Times::default();
+/// Adds how long the hook took that Git started, in each of the traces in a folder.
+fn hooks_of(traces: &Path, name: &str, times: &mut Times) -> anyhow::Result<()> {
     for trace in fs::read_dir(traces)? {
         let mut started = HashSet::new();
         for line in fs::read_to_string(trace?.path())?.lines() {
@@ -269,7 +270,7 @@ fn hooks_of(traces: &Path, name: &str) -> anyhow::Result<Times> {
             }
         }
     }
-    Ok(times)
+    Ok(())
 }
 
 /// From the start of `git push` to Jira's yes, with nothing else to do.

@@ -288,3 +288,22 @@ fn c3_a_copy_of_the_program_outlives_its_agent_and_another_agent_takes_its_place
     let output = git.env("PATH", format!("{}:/usr/bin:/bin", bin.display())).output().unwrap();
     assert!(output.status.success() && !String::from_utf8_lossy(&output.stderr).contains("jira"), "{output:?}");
 }
+
+/// More than takes the short way: what was read of it already and what was not are one input to the agent.
+#[test]
+fn e3_a_push_of_very_many_branches_goes_the_long_way_and_none_of_them_is_lost() {
+    const BRANCHES: usize = 3_000;
+    let world = calm_world();
+    let _daemon = world.daemon();
+    let Installed { repository, .. } = installed(&world, "app");
+    let clone = world.clone_of(&repository, "app");
+    let id = clone.commit("begin");
+    clone.push(&["origin", "HEAD:main"]);
+    let name = |number: usize| format!("refs/heads/ABC-1-{number}-{}", "x".repeat(60));
+    let list: String = (0..BRANCHES).map(|number| format!("create {} {id}\n", name(number))).collect();
+    let mut update = clone.command(&["update-ref", "--stdin"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut update.stdin.take().unwrap(), list.as_bytes()).unwrap();
+    assert!(update.wait().unwrap().success());
+    clone.push(&["origin", "refs/heads/ABC-1-*"]);
+    wait_until("all branches are known", || world.owed("branch").len() == BRANCHES);
+}

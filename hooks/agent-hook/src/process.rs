@@ -147,20 +147,18 @@ fn clock(which: usize) -> Duration {
     Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds)
 }
 
-/// Reads on until there is no more, or so many bytes.
+/// Reads on until there is no more, or so many bytes, and none beyond them.
 pub fn read(from: impl AsFd, most: usize) -> Result<Vec<u8>, Errno> {
-    let mut bytes = Vec::with_capacity(most.min(8 << 10));
-    while bytes.len() < most {
-        if bytes.len() == bytes.capacity() {
-            bytes.reserve(bytes.capacity().min(most - bytes.len()));
-        }
-        let read = rustix::io::retry_on_intr(|| rustix::io::read(&from, rustix::buffer::spare_capacity(&mut bytes)))?;
-        if read == 0 {
-            break;
+    let (mut bytes, mut portion) = (Vec::new(), [0; 4 << 10]);
+    loop {
+        let room = portion.len().min(most - bytes.len());
+        match rustix::io::read(&from, &mut portion[..room]) {
+            Ok(0) => return Ok(bytes),
+            Ok(read) => bytes.extend_from_slice(&portion[..read]),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
         }
     }
-    bytes.truncate(most);
-    Ok(bytes)
 }
 
 /// Writes all of it.
