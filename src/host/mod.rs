@@ -1,7 +1,7 @@
 //! Where repositories live, and how hooks get there and away again.
 //!
-//! A hook of ours is a *shim*: a few lines of shell in the hooks directory that become the agent (or, for
-//! `post-receive` with nothing before it, a link to the agent). Where a hook was there before, that very file is kept
+//! A hook of ours is a *shim*: a few lines of shell in the hooks directory that become the agent, or, with nothing before it, a
+//! copy of the program that does what they do. Where a hook was there before, that very file is kept
 //! under `agent/before/` in the git directory, and the agent runs it afterwards. Putting in and taking out go through a manifest ([`manifest`]):
 //!
 //! 1. everything is looked at, and whatever speaks against it is said before anything is changed;
