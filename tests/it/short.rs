@@ -307,3 +307,15 @@ fn e3_a_push_of_very_many_branches_goes_the_long_way_and_none_of_them_is_lost() 
     clone.push(&["origin", "refs/heads/ABC-1-*"]);
     wait_until("all branches are known", || world.owed("branch").len() == BRANCHES);
 }
+
+#[test]
+fn c3_a_commit_whose_messages_nobody_reads_any_more_is_made() {
+    let world = calm_world();
+    let _daemon = world.daemon();
+    let (clone, _) = known_clone(&world);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut git = clone.command(&["commit", "--quiet", "--allow-empty", "-m", "ABC-1 into the void"]);
+    assert!(git.stderr(writer).status().unwrap().success());
+    assert_eq!(clone.git(&["log", "-1", "--format=%s"]), "ABC-1 into the void");
+}

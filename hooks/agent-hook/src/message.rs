@@ -4,10 +4,9 @@
 //! The agent notes that none does (`agent/plain`), and by which configuration; once that changes it is asked again, and so it is
 //! where a team's file counts, or where no keys are put in and Git's configuration has changed since somebody wanted that.
 
-use core::time::Duration;
-
 use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use git_jira_agent_hook::call::{Call, Called, Hook};
 use git_jira_agent_hook::frame;

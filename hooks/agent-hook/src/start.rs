@@ -67,7 +67,7 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mu
 unsafe extern "C" fn memset(to: *mut u8, value: i32, length: usize) -> *mut u8 {
     for at in 0..length {
         // SAFETY: whoever calls says that it is that long.
-        unsafe { write_volatile(to.add(at), value.to_ne_bytes()[if cfg!(target_endian = "little") { 0 } else { 3 }]) };
+        unsafe { write_volatile(to.add(at), value as u8) };
     }
     to
 }
