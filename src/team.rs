@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{self, Config};
 use crate::git::Repository;
+use crate::host;
 use crate::policy::{self, Place};
 use crate::text::hex;
 
@@ -119,12 +120,20 @@ impl Found {
     }
 }
 
-/// Whether the hook that puts keys into messages has anything to do in a clone, whatever the team's file says in each of its
-/// work trees.
-pub fn may_want_keys(config: &Config, repository: &Repository) -> bool {
-    let [said] = repository.settings([KEY]);
-    let place = said.and_then(|said| Place::named(&said)).unwrap_or(config.message.key);
-    place != Place::Off || has_accepted(repository.common_dir())
+/// How keys go into the messages of a clone: as whoever works there has `said`, else as the configuration does.
+pub fn message_of(config: &Config, said: Option<&str>) -> policy::Message {
+    let key = said.and_then(Place::named).unwrap_or(config.message.key);
+    policy::Message { key, ..config.message.clone() }
+}
+
+/// Has the hooks of a commit do in a clone what may be wanted of them, whatever the team's file says in each of its work trees.
+pub(crate) fn set_commit_hooks(config: &Config, clone: &Repository) -> Result<(), host::Error> {
+    let git_dir = clone.common_dir();
+    let [said] = clone.settings([KEY]);
+    let has_accepted = has_accepted(git_dir);
+    let keys = message_of(config, said.as_deref()).key != Place::Off || has_accepted;
+    let plain = config.policies(git_dir).is_empty() && host::is_marked_plain(git_dir) && !has_accepted;
+    host::set_commit_hooks(git_dir, keys, plain)
 }
 
 /// Whether a person said yes to any content.

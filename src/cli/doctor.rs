@@ -241,7 +241,7 @@ fn repository(path: &Path, config: &Config) -> Vec<Finding> {
     if host::Look::at(&git_dir).place().is_ok_and(|place| place == host::Place::Server)
         && !config.policies(&git_dir).is_empty()
     {
-        findings.push(match host::is_marked(&git_dir) {
+        findings.push(match host::is_policy_marked(&git_dir) {
             true => good("a policy holds here, and pushes wait for it".to_owned()),
             false => bad(
                 "a policy holds here, and pushes do not wait for it yet".to_owned(),

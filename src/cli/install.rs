@@ -71,7 +71,7 @@ pub fn install(word: Install, context: &Context) -> anyhow::Result<ExitCode> {
         host::note_clone(&places.state, &git_dir);
     }
     let repository = Repository::open(&git_dir)?;
-    host::let_draft(&installed.git_dir, team::may_want_keys(&config, &repository))?;
+    team::set_commit_hooks(&config, &repository)?;
     let served = host::is_served(&repository, account);
     say(&installed, &id, &config, served);
     Ok(ExitCode::SUCCESS)

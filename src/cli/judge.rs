@@ -12,7 +12,8 @@ use crate::parse::{IssueKey, Mentions, Rules};
 use crate::people::{self, Evidence, People};
 use crate::policy::draft::{Cleanup, Draft};
 use crate::policy::{Answers, Case, Finding, Level, Message, Place, Policies, Questions, Somebody};
-use crate::team::KEY;
+use crate::receive;
+use crate::team::{self, KEY};
 use crate::text::Untrusted;
 
 /// The rules of a repository, and what they need to know.
@@ -85,8 +86,7 @@ impl<'a> Bench<'a> {
 
     /// The first key in the name of a branch.
     pub fn key_of(&self, branch: &RefName) -> Option<IssueKey> {
-        let found = branch.is_branch().then(|| self.rules.branch(branch.short()))?;
-        found.keys.into_iter().next().map(|found| found.key)
+        receive::message::key_of(branch, &self.rules)
     }
 
     /// Somebody whom a commit names.
@@ -146,15 +146,10 @@ impl Desk {
             "user.name",
             "user.email",
         ]);
-        let mut how = config.message.clone();
-        let mut wrong = None;
-        match key.as_deref().map(|key| (key, Place::named(key))) {
-            Some((_, Some(place))) => how.key = place,
-            Some((key, None)) => {
-                wrong = Some(format!("{KEY} is {}; it is prefix, scope, trailer or off", Untrusted::text(key)));
-            }
-            None => {}
-        }
+        let how = team::message_of(config, key.as_deref());
+        let strange = key.filter(|key| Place::named(key).is_none());
+        let mut wrong =
+            strange.map(|key| format!("{KEY} is {}; it is prefix, scope, trailer or off", Untrusted::text(&key)));
         let at_most = match policy.as_deref() {
             Some("off") => Level::Off,
             Some("warn") => Level::Warn,

@@ -58,8 +58,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     }
     found.trust(&git_dir)?;
-    // The first message after this may get a key by it.
-    let _ = host::let_draft(&git_dir, true);
+    // The first message after this may get a key by it, or be refused.
+    let _ = host::set_commit_hooks(&git_dir, true, false);
     show::line("it counts in this clone from now on, until its content changes");
     Ok(ExitCode::SUCCESS)
 }

@@ -263,9 +263,9 @@ fn set_hooks(config: &Config) {
                 tracing::debug!("whether a policy holds in {} could not be noted there: {error}", git_dir.display());
             }
             let Some(clone) = Repository::open(&git_dir).ok().filter(Repository::is_clone) else { continue };
-            if let Err(error) = host::let_draft(&git_dir, team::may_want_keys(config, &clone)) {
+            if let Err(error) = team::set_commit_hooks(config, &clone) {
                 tracing::debug!(
-                    "the hook for keys in {} could not be set: {}",
+                    "the hooks of a commit in {} could not be set: {}",
                     git_dir.display(),
                     host::reason(&error)
                 );

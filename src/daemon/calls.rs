@@ -9,24 +9,24 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use git_jira_agent_hook::call::{Call, Called, Claim, Hook, SSH_USER_AUTH};
+use git_jira_agent_hook::call::{Call, Called, Claim, Hook, SSH_USER_AUTH, WHOSE};
 use tokio::net::UnixStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::config::{Environment, Places, SYSTEM};
+use crate::config::{Config, Environment, Places, SYSTEM};
 use crate::event::{Event, EventId, Kind, Origin};
-use crate::git::{Budget, LaidAside, Repository, Told, Update};
+use crate::git::{Budget, LaidAside, RefName, Repository, Told, Update};
 use crate::host;
 use crate::host::Account;
 use crate::intake::socket::{self, Peer};
 use crate::intake::{Outcome, Reply, frame};
 use crate::parse::Rules;
 use crate::people;
-use crate::policy::Answers;
 use crate::policy::draft::{Cleanup, Draft};
+use crate::policy::{self, Answers};
 use crate::queue::{self, Added, News};
 use crate::receive::answer::{Handed, LINES};
-use crate::{clock, receive};
+use crate::{clock, receive, team};
 
 use super::intake::{self, Pusher, SLOWEST};
 use super::{Applied, Shared};
@@ -123,10 +123,9 @@ pub async fn converse(shared: &Arc<Shared>, body: &[u8], peer: Peer, stream: Uni
             }
         }
         Hook::PostReceive => push(shared, &applied, call, &real, peer, stream).await,
-        Hook::CommitMsg => {
-            let config = configuration_of(shared, &call, peer);
-            let done = |lines| Called::Done { lines, news: false, told: Vec::new(), spool: Vec::new() };
-            say(&stream, message(&applied, &shared.places, config, &call).map_or(Called::Long, done)).await;
+        Hook::CommitMsg | Hook::PrepareCommitMsg => {
+            let read = message(shared, &applied, &call, peer);
+            say(&stream, read.unwrap_or(Called::Long)).await;
         }
     }
 }
@@ -308,20 +307,48 @@ fn look(
     Some(Looked { event, told, rules: Some(rules) })
 }
 
-/// What a message is answered with, where nothing but its keys and orders is looked at.
-fn message(applied: &Applied, places: &Places, config: Option<PathBuf>, call: &Call) -> Option<Vec<String>> {
+/// What becomes of a message and what is said of it, where nothing but its keys and orders is looked at.
+fn message(shared: &Shared, applied: &Applied, call: &Call, peer: Peer) -> Option<Called> {
+    let config = &applied.config;
     let git_dir = git_dir_of(call);
-    let is_usual = host::config_at(git_dir).or(config)? == places.config && applied.config.policies(git_dir).is_empty();
-    if !is_usual {
+    let named = host::config_at(git_dir).or_else(|| configuration_of(shared, call, peer));
+    if named? != shared.places.config || !config.policies(git_dir).is_empty() {
         return None;
     }
-    if !applied.config.hook.answer {
-        return Some(Vec::new());
+    let rules = applied.rules(config.link_of(git_dir)).ok()?;
+    let draft = |text| Draft::new(text, None, Cleanup::of(None, false));
+    let first = draft(&call.stdin);
+    let mut mentions = rules.message(&first.message());
+    let mut with_key = Vec::new();
+    if call.hook == Hook::PrepareCommitMsg {
+        let branch = RefName::new(call.head.strip_prefix(b"ref:")?.trim_ascii());
+        let how = how(shared, config, call, peer)?;
+        let key = receive::message::key_of(&branch, &rules);
+        with_key = key.and_then(|key| receive::message::with_key(&first, &mentions, &key, &how)).unwrap_or_default();
     }
-    let rules = applied.rules(applied.config.link_of(git_dir)).ok()?;
-    let draft = Draft::new(&call.stdin, None, Cleanup::of(None, false));
-    let mentions = rules.message(&draft.message());
-    Some(receive::message::of_message(&mentions, &rules, &Answers::none("nothing was asked")))
+    if !with_key.is_empty() {
+        mentions = rules.message(&draft(&with_key).message());
+    }
+    let lines = match config.hook.answer {
+        true => receive::message::of_message(&mentions, &rules, &Answers::none("nothing was asked")),
+        false => Vec::new(),
+    };
+    Some(Called::Read { lines, with_key })
+}
+
+/// How the key goes into a message, where what its writer has set in Git is what would be read here.
+fn how(shared: &Shared, config: &Config, call: &Call, peer: Peer) -> Option<policy::Message> {
+    let said = |name| call.claims.iter().find(|claim| claim.name == name).map(|claim| &*claim.value);
+    let [home, config_home] = WHOSE.map(said).map(|path| path.filter(|path| !path.is_empty()).map(OsStr::from_bytes));
+    let home = home.map(Path::new);
+    let config_home = config_home.map(PathBuf::from).or_else(|| Some(home?.join(".config")));
+    let own = &shared.environment;
+    let is_theirs = peer.uid == rustix::process::geteuid().as_raw()
+        && home == own.home.as_deref()
+        && config_home == own.config_home;
+    let clone = is_theirs.then(|| Repository::open(git_dir_of(call)).ok())??;
+    let [said] = clone.settings([team::KEY]);
+    Some(team::message_of(config, said.as_deref()))
 }
 
 /// The event of a call, without what its updates bring.

@@ -32,6 +32,7 @@ impl HookState {
     pub(crate) fn until(hook: &str) -> &'static str {
         match hook {
             "prepare-commit-msg" => "stands by while no keys are put into messages",
+            "commit-msg" => "stands by until a message is written in an editor: prepare-commit-msg speaks for it",
             _ => "stands by until a push",
         }
     }

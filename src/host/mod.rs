@@ -32,6 +32,7 @@ mod manifest;
 mod passage;
 mod place;
 mod remote;
+mod running;
 mod shim;
 mod standby;
 mod tool;
@@ -56,9 +57,10 @@ pub(crate) use kind::{Kind, is_companion};
 pub(crate) use look::{Hindrance, HookState, Look, Owner, is_served_by_file};
 use manifest::{FOLDER, Found, Manifest, compare};
 use place::Git;
+pub(crate) use running::pusher;
 pub(crate) use shim::{LINKED, run_before};
 use standby::STANDBY;
-pub(crate) use standby::{Confirming, let_draft};
+pub(crate) use standby::{Confirming, begin_check, end_check, set_commit_hooks};
 pub(crate) use tool::{Other, Runs, Tool, gits, is_put_aside};
 
 /// What kind of place a repository is, which decides the hooks it needs.
@@ -465,9 +467,9 @@ pub(crate) fn mark_plain(git_dir: &Path, config: &Path, plain: bool) -> std::io:
     std::fs::write(&mark, text)
 }
 
-/// Whether a repository bears the mark of [`mark_policy`].
-pub(crate) fn is_marked(git_dir: &Path) -> bool {
-    git_dir.join(FOLDER).join(POLICY).exists()
+/// Whether [`mark_plain`] has noted that none does.
+pub(crate) fn is_marked_plain(git_dir: &Path) -> bool {
+    git_dir.join(FOLDER).join(PLAIN).exists()
 }
 
 /// Whether the server that a clone pushes to tells Jira itself: as whoever works in the clone says, else as its account does.

@@ -25,7 +25,7 @@ use super::manifest::{sha256, sha256_of_link};
 use super::standby::lies_ready;
 
 /// The version a shim bears; raised whenever `hooks/shim` changes.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 
 /// What the name of the program that asks the daemon first adds to the agent's.
 const SHORT: &str = "-hook";
@@ -72,11 +72,12 @@ impl Stand {
     pub(super) fn choose(shim: Shim, ready: bool) -> Self {
         let direct = shim.before.is_none() && std::env::current_exe().is_ok_and(|this| this == shim.agent);
         if direct && shim.hook == LINKED && !has_short_way(&shim.agent) {
-            Self::Link(shim.agent)
-        } else if shim.before.is_none() && lies_ready(shim.hook, ready) {
-            Self::Standby(shim.render())
-        } else {
-            Self::Shim(shim.render())
+            return Self::Link(shim.agent);
+        }
+        let text = shim.render();
+        match shim.before.is_none() && lies_ready(shim.hook, ready, text.starts_with(PROGRAM)) {
+            true => Self::Standby(text),
+            false => Self::Shim(text),
         }
     }
 
@@ -230,6 +231,11 @@ const SAYS_NOTHING: &str = "says_nothing() {\n    \
          done 2>/dev/null <\"$1\"\n\
      }\n\
      ! says_nothing \"$1\" || go_on \"$@\"\n";
+
+/// Whether a hook is a copy of a program that this version has put there.
+pub(super) fn is_program(hook: &'static str, bytes: &[u8]) -> bool {
+    bytes.starts_with(PROGRAM) && read(hook, bytes).is_some_and(|(version, _)| version == VERSION)
+}
 
 /// Reads the version of a shim and, as far as this version understands it, what it says; `None` for any other file.
 pub(super) fn read(hook: &'static str, bytes: &[u8]) -> Option<(u32, Option<Shim>)> {

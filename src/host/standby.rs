@@ -14,19 +14,22 @@
 //! has changed what they want.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::Error;
 use super::dir::{Dir, Entry, Lock};
 use super::hooks::EXECUTABLE;
 use super::manifest::{FOLDER, Found, Manifest, compare};
-use super::{Error, parent};
+use super::running::{is_at_work, is_committing, roots};
+use super::shim;
 use crate::clock;
 
 const CONFIRMING: &str = "reference-transaction";
 const DRAFTING: &str = "prepare-commit-msg";
+const CHECKING: &str = "commit-msg";
 /// The hooks that may stand by.
-pub(super) const STANDBY: [&str; 2] = [CONFIRMING, DRAFTING];
+pub(super) const STANDBY: [&str; 3] = [CONFIRMING, DRAFTING, CHECKING];
 /// What is noted of a push under way; while it is there, the hook that sees the end of the push stands.
 pub(super) const PUSHING: &str = "pushing";
 
@@ -55,38 +58,106 @@ impl Confirming {
 }
 
 /// Whether a hook where nobody else's was before is to lie ready, as `ready` tells of what lies there now.
-pub(super) fn lies_ready(hook: &str, ready: bool) -> bool {
-    hook == CONFIRMING || hook == DRAFTING && ready
+pub(super) fn lies_ready(hook: &str, ready: bool, is_program: bool) -> bool {
+    match hook {
+        CONFIRMING => true,
+        DRAFTING => ready,
+        CHECKING => ready && is_program,
+        _ => false,
+    }
 }
 
-/// Lets the hook that puts keys into messages stand where they are wanted, and lie ready where not; tells whether that changed.
-/// What lies ready bears the time at which Git's configuration was looked at last.
-pub(crate) fn let_draft(git_dir: &Path, wanted: bool) -> Result<bool, Error> {
+/// Has the hooks of a commit do what is wanted of them: put keys into messages, and look at messages in every case, or only
+/// as far as one of them can for both.
+pub(crate) fn set_commit_hooks(git_dir: &Path, keys: bool, plain: bool) -> Result<(), Error> {
+    let_draft(git_dir, keys)?;
+    let_check(git_dir, !(keys && plain))
+}
+
+/// Lets the hook that puts keys into messages stand where they are wanted, and lie ready where not. What lies ready bears the
+/// time at which Git's configuration was looked at last.
+fn let_draft(git_dir: &Path, wanted: bool) -> Result<(), Error> {
     let ready = git_dir.join(FOLDER).join(DRAFTING);
     if ready.exists() != wanted {
         if !wanted && is_newer(&git_dir.join("config"), &ready) {
             note_look(&ready)?;
         }
-        return Ok(false);
+        return Ok(());
     }
     let common = Dir::open(git_dir)?;
     let _lock = common.lock()?;
-    let Some([folder, hooks_dir]) = places(&common)? else { return Ok(false) };
+    let Some([folder, hooks_dir]) = places(&common)? else { return Ok(()) };
     if wanted {
         stand_up(&common, DRAFTING)?;
-        folder.remove(DRAFTING)?;
-        return Ok(true);
+        return folder.remove(DRAFTING);
     }
-    let manifest = Manifest::load(&common)?;
-    let known = manifest.as_ref().and_then(|manifest| manifest.hooks.get(DRAFTING));
-    let entry = hooks_dir.entry(DRAFTING)?;
-    let is_alone = known.is_some_and(|known| known.before.is_none());
-    if is_alone && compare(DRAFTING, entry.as_ref(), known) == Found::Ours {
+    if own(&common, DRAFTING, &hooks_dir)?.is_some() {
         hooks_dir.rename(DRAFTING, &folder, DRAFTING)?;
         note_look(&ready)?;
-        return Ok(true);
     }
-    Ok(false)
+    Ok(())
+}
+
+/// Lets the hook that looks at messages stand where it is `wanted`, and lie ready where the one before it speaks in its stead.
+/// That one has to be a program of this version, and to stand.
+fn let_check(git_dir: &Path, wanted: bool) -> Result<(), Error> {
+    let is_ready = git_dir.join(FOLDER).join(CHECKING).exists();
+    if wanted && !is_ready {
+        return Ok(());
+    }
+    let common = Dir::open(git_dir)?;
+    let _lock = common.lock()?;
+    let Some([folder, hooks_dir]) = places(&common)? else { return Ok(()) };
+    let speaks = |bytes: Vec<u8>| shim::is_program(DRAFTING, &bytes);
+    let is_spoken_for = !wanted && own(&common, DRAFTING, &hooks_dir)?.is_some_and(speaks);
+    match (is_spoken_for, is_ready) {
+        (true, true) | (false, false) => Ok(()),
+        (false, true) => {
+            stand_up(&common, CHECKING)?;
+            folder.remove(CHECKING)
+        }
+        (true, false) => {
+            let Some(bytes) = own(&common, CHECKING, &hooks_dir)? else { return Ok(()) };
+            if shim::is_program(CHECKING, &bytes) {
+                hooks_dir.lend(CHECKING, &folder).or_else(|_| folder.put(CHECKING, &bytes, EXECUTABLE))?;
+                stand_down(&common, CHECKING)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Lets the hook that looks at messages stand, if it lies ready, for one commit.
+pub(crate) fn begin_check(git_dir: &Path) -> Result<(), Error> {
+    if !git_dir.join(FOLDER).join(CHECKING).exists() {
+        return Ok(());
+    }
+    let common = Dir::open(git_dir)?;
+    let _lock = common.lock()?;
+    stand_up(&common, CHECKING)
+}
+
+/// Takes it away, unless another commit is being made: somebody may have an editor open.
+pub(crate) fn end_check(git_dir: &Path) -> Result<(), Error> {
+    if !git_dir.join(FOLDER).join(CHECKING).exists() {
+        return Ok(());
+    }
+    let common = Dir::open(git_dir)?;
+    let _lock = common.lock()?;
+    stand_down(&common, CHECKING).map(|_| ())
+}
+
+/// What stands there as a hook, where it is ours and nothing of anybody else was there before.
+fn own(common: &Dir, hook: &'static str, hooks_dir: &Dir) -> Result<Option<Vec<u8>>, Error> {
+    let manifest = Manifest::load(common)?;
+    let known = manifest.as_ref().and_then(|manifest| manifest.hooks.get(hook));
+    let entry = hooks_dir.entry(hook)?;
+    let is_own =
+        known.is_some_and(|known| known.before.is_none()) && compare(hook, entry.as_ref(), known) == Found::Ours;
+    Ok(match entry {
+        Some(Entry::File { bytes, .. }) if is_own => Some(bytes),
+        _ => None,
+    })
 }
 
 fn is_newer(one: &Path, other: &Path) -> bool {
@@ -122,12 +193,16 @@ pub(super) fn stand_down(common: &Dir, hook: &str) -> Result<bool, Error> {
         return Ok(true);
     }
     let roots = roots(common.path());
+    let is_needed = || match hook {
+        CHECKING => is_committing(&roots),
+        _ => is_at_work(&roots),
+    };
     // Last what takes no time to look at, and afterwards first.
-    if is_at_work(&roots) || is_moving_refs(common.path()) {
+    if is_needed() || is_moving_refs(common.path()) {
         return Ok(false);
     }
     hooks_dir.take_back(hook)?;
-    if is_moving_refs(common.path()) || is_at_work(&roots) {
+    if is_moving_refs(common.path()) || is_needed() {
         stand_up(common, hook)?;
         return Ok(false);
     }
@@ -163,68 +238,4 @@ fn has_lock(folder: &Path, below: bool) -> bool {
             }
         }
     })
-}
-
-/// Where whoever works in a repository stands: in its work trees, or those around it.
-fn roots(git_dir: &Path) -> Vec<PathBuf> {
-    let around = git_dir.ancestors().find(|path| path.ends_with(".git")).map_or(git_dir, parent);
-    let linked = fs::read_dir(git_dir.join("worktrees")).into_iter().flatten().flatten();
-    let linked = linked.filter_map(|entry| fs::read_to_string(entry.path().join("gitdir")).ok());
-    let linked = linked.map(|text| parent(Path::new(text.trim_end())).to_owned());
-    std::iter::once(around.to_owned()).chain(linked).collect()
-}
-
-/// Whether a Git below these folders, or the hook that it starts, is running and not waiting for something; the one that waits
-/// for us is not.
-fn is_at_work(roots: &[PathBuf]) -> bool {
-    fs::read_dir("/proc").into_iter().flatten().flatten().any(|entry| {
-        let is_process = entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
-        is_process
-            && fs::read(entry.path().join("stat")).is_ok_and(|stat| may_start_a_hook(&stat))
-            && fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| roots.iter().any(|root| cwd.starts_with(root)))
-    })
-}
-
-/// Tells it of a process by its `stat`: the number, the name in parentheses, of which the kernel keeps fifteen bytes, and the state.
-fn may_start_a_hook(stat: &[u8]) -> bool {
-    let name = |stat: &[u8]| Some((memchr::memchr(b'(', stat)? + 1, memchr::memrchr(b')', stat)?));
-    let Some((begin, end)) = name(stat).filter(|(begin, end)| begin <= end) else { return false };
-    let state = stat.get(end + 2);
-    match &stat[begin..end] {
-        b"reference-trans" => true,
-        name => (name == b"git" || name.starts_with(b"git-")) && matches!(state, Some(b'R' | b'D')),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn c3_a_git_that_may_be_starting_a_hook_is_told_from_one_that_waits() {
-        for (stat, expected) in [
-            ("17 (git) R 1 17", true),
-            ("17 (git) D 1 17", true),
-            ("17 (git) S 1 17", false),
-            ("17 (git-push) R 1 17", true),
-            ("17 (reference-trans) S 1 17", true),
-            ("17 (gitk) R 1 17", false),
-            ("17 (a) R (git) R 1 17", false),
-            ("17 )git( R", false),
-            ("", false),
-        ] {
-            assert_eq!(may_start_a_hook(stat.as_bytes()), expected, "{stat}");
-        }
-    }
-
-    #[test]
-    fn c3_whoever_works_in_a_repository_stands_in_one_of_its_work_trees() {
-        let folder = tempfile::tempdir().unwrap();
-        let git_dir = folder.path().join("work/.git");
-        fs::create_dir_all(git_dir.join("worktrees/linked")).unwrap();
-        fs::write(git_dir.join("worktrees/linked/gitdir"), "/elsewhere/linked/.git\n").unwrap();
-        assert_eq!(roots(&git_dir), [folder.path().join("work"), "/elsewhere/linked".into()]);
-        assert_eq!(roots(&git_dir.join("modules/sub")), [folder.path().join("work")]);
-        assert_eq!(roots(&folder.path().join("apart")), [folder.path().join("apart")]);
-    }
 }

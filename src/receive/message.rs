@@ -1,9 +1,23 @@
-//! What a message that is being committed is answered with: by the hook itself, or by the daemon in its stead.
+//! What becomes of a message that is being committed, and what is said of it: by the hook itself, or by the daemon in its stead.
 
 use super::answer::{Found, LINES};
-use crate::parse::{Mentions, Rules, Verb};
-use crate::policy::Answers;
+use crate::git::RefName;
+use crate::parse::{IssueKey, Mentions, Rules, Verb};
+use crate::policy::draft::Draft;
+use crate::policy::{Answers, Message};
 use crate::text::Untrusted;
+
+/// The first key in the name of a branch.
+pub fn key_of(branch: &RefName, rules: &Rules) -> Option<IssueKey> {
+    let found = branch.is_branch().then(|| rules.branch(branch.short()))?;
+    found.keys.into_iter().next().map(|found| found.key)
+}
+
+/// The draft with the key of its branch; `None` where it names an issue already, has its own story, or none is wanted.
+pub fn with_key(draft: &Draft<'_>, mentions: &Mentions, key: &IssueKey, how: &Message) -> Option<Vec<u8>> {
+    let begins = mentions.keys.is_empty() && mentions.unordered.is_none();
+    begins.then(|| draft.with_key(key, how)).flatten()
+}
 
 /// What `commit-msg` says about a message: the keys and orders that were read, refused commands, and look-alikes.
 pub fn of_message(mentions: &Mentions, rules: &Rules, answers: &Answers) -> Vec<String> {

@@ -11,6 +11,7 @@ mod begin;
 mod cases;
 mod clock;
 mod clone;
+mod commit;
 mod contract;
 mod copies;
 mod crash;

@@ -203,6 +203,7 @@ fn s02_a_call_in_the_drop_box_about_a_repository_of_no_account_is_set_aside() {
         push_options: Vec::new(),
         config: Vec::new(),
         at: 0,
+        head: Vec::new(),
     };
     let frame = frame::wrap_as(frame::CALL, &minicbor::to_vec(&call).unwrap()).unwrap();
     spool::leave(&world.spool(), &EventId::of_call(call.id).to_string(), &frame).unwrap();
@@ -262,18 +263,18 @@ fn c3_a_copy_of_the_program_outlives_its_agent_and_another_agent_takes_its_place
     let world = calm_world();
     let _daemon = world.daemon();
     let (clone, agent) = known_clone(&world);
-    let hook = fs::read(clone.path.join(".git/hooks/commit-msg")).unwrap();
+    let hook = fs::read(clone.path.join(".git/hooks/prepare-commit-msg")).unwrap();
     assert!(
         hook.starts_with(b"\x7fELF")
             && hook.ends_with(format!("\nagent='{}'\nbefore=''\n", agent.display()).as_bytes())
     );
     let inspected = success(world.command(&agent).args(["hooks", "--json"]).current_dir(&clone.path));
-    assert!(inspected.contains("\"commit-msg\""), "{inspected}");
+    assert!(inspected.contains("\"prepare-commit-msg\""), "{inspected}");
     // A tool that writes its hook there writes over the copy, not over the program.
     let program = fs::read(agent.with_file_name("agent-hook")).unwrap();
-    fs::write(clone.path.join(".git/hooks/commit-msg"), "#!/bin/sh\n# lefthook\n").unwrap();
+    fs::write(clone.path.join(".git/hooks/prepare-commit-msg"), "#!/bin/sh\n# lefthook\n").unwrap();
     assert_eq!(fs::read(agent.with_file_name("agent-hook")).unwrap(), program);
-    fs::write(clone.path.join(".git/hooks/commit-msg"), &hook).unwrap();
+    fs::write(clone.path.join(".git/hooks/prepare-commit-msg"), &hook).unwrap();
 
     let bin = world.folder.join("bin");
     fs::create_dir(&bin).unwrap();

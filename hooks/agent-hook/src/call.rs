@@ -29,6 +29,9 @@ pub struct Call {
     /// Milliseconds since the epoch, by the clock of the hook's machine.
     #[n(7)]
     pub at: i64,
+    /// What HEAD says, where a message may get the key of its branch.
+    #[cbor(n(8), with = "minicbor::bytes", default)]
+    pub head: Vec<u8>,
 }
 
 /// Which hook it was.
@@ -43,6 +46,9 @@ pub enum Hook {
     /// Asks what a message comes to that nobody wrote in an editor, where no policy holds.
     #[n(2)]
     CommitMsg,
+    /// Asks the same of a message that may get the key of its branch before.
+    #[n(3)]
+    PrepareCommitMsg,
 }
 
 /// What the daemon says to a call.
@@ -54,7 +60,7 @@ pub enum Called {
     /// Nothing was stored, because too many hooks call at once.
     #[n(1)]
     Busy,
-    /// The push is on disk, the message was read.
+    /// The push is on disk.
     #[n(2)]
     Done {
         /// What the push is answered with.
@@ -69,6 +75,16 @@ pub enum Called {
         /// The drop-box, where a call may be left that is not answered in time.
         #[cbor(n(3), with = "minicbor::bytes")]
         spool: Vec<u8>,
+    },
+    /// The message was read.
+    #[n(3)]
+    Read {
+        /// What is said of it.
+        #[n(0)]
+        lines: Vec<String>,
+        /// The message with the key of its branch; empty where it gets none.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        with_key: Vec<u8>,
     },
 }
 
@@ -85,6 +101,9 @@ pub struct Claim {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(transparent)]
 pub struct PushOption(#[cbor(n(0), with = "minicbor::bytes")] pub Vec<u8>);
+
+/// Variables by which is known whose configuration of Git it is: claims of [`Hook::PrepareCommitMsg`].
+pub const WHOSE: [&str; 2] = ["HOME", "XDG_CONFIG_HOME"];
 
 /// What a hook sends when it has passed on the news of an answer.
 pub const PASSED_ON: u8 = 1;

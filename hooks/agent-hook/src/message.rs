@@ -2,18 +2,26 @@
 //!
 //! What has no `#` and no hyphen before a digit asks nothing of Jira, and where no policy holds nothing is to be said of it.
 //! The agent notes that none does (`agent/plain`), and by which configuration; once that changes it is asked again, and so it is
-//! where a team's file counts, or where no keys are put in and Git's configuration has changed since somebody wanted that.
+//! where a team's file counts, or where no keys are put in and Git's configuration has changed since somebody wanted that. What
+//! asks something, and what may get the key of its branch, is read by the daemon where the message is as it will be.
+//!
+//! Git takes time to start each hook, so where that suffices one says all: `commit-msg` lies ready (`agent/commit-msg`), and
+//! `prepare-commit-msg` speaks in its stead, or lets it stand: before an editor, where a policy may hold, where no daemon
+//! answers. There it is the agent that takes it away again.
 
 use alloc::borrow::ToOwned;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use git_jira_agent_hook::call::{Call, Called, Hook};
+use git_jira_agent_hook::call::{Call, Called, Claim, Hook, WHOSE};
 use git_jira_agent_hook::frame;
-use rustix::fs::{AtFlags, CWD, Stat};
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
+use rustix::io::Errno;
 
 use crate::agent;
-use crate::place::Place;
+use crate::place::{self, Place};
 use crate::process::{self, Moment, Process};
 use crate::socket;
 
@@ -25,87 +33,177 @@ const NAME: usize = 4 << 10;
 const PATIENCE: Duration = Duration::from_millis(60);
 /// What a comment may begin with, where somebody has Git take comments out of every message.
 const COMMENTS: &[u8] = b"#;@!$%^&|:";
+/// The mark that no policy holds.
+const PLAIN: &str = "plain";
+/// The hook that may lie ready.
+const CHECKING: &str = "commit-msg";
+/// Files of Git's that are there while it is in the middle of something that makes commits by itself.
+const BUSY: [&str; 6] = ["rebase-merge", "rebase-apply", "sequencer", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"];
 
 pub fn run(process: &Process, hook: &[u8], arguments: &[&[u8]]) -> i32 {
+    let argument = |number: usize| arguments.get(number).copied().unwrap_or_default();
     let is_done = match hook {
-        b"commit-msg" => arguments.first().is_some_and(|path| committed(process, path).is_some()),
-        _ => gets_no_key(process, arguments.get(1).copied().unwrap_or_default()),
+        b"commit-msg" => committed(process, argument(0)),
+        _ => prepared(process, argument(0), argument(1)),
     };
-    if is_done { 0 } else { agent::guarded(process, hook, arguments, None) }
+    if is_done.is_some() { 0 } else { agent::guarded(process, hook, arguments, None) }
 }
 
-/// Only a message that somebody begins gets a key, and only on a branch whose name may have one. A rebase, which runs this hook
-/// for every commit, is on no branch. With reftable the file does not tell.
-fn gets_no_key(process: &Process, source: &[u8]) -> bool {
+/// Puts the key of the branch into a message that gets one. Where `commit-msg` lies ready, says what it would say of a message that is
+/// as it will be; any other lets that hook stand, and Git finds it. `None` where that takes the agent.
+fn prepared(process: &Process, path: &[u8], source: &[u8]) -> Option<()> {
+    let git_dir = process::folder(CWD, process.said("GIT_DIR").unwrap_or(b".git")).ok();
+    let in_git_dir = |name: &str| git_dir.as_ref().is_some_and(|git_dir| place::has(git_dir, name.as_bytes()));
+    let head = git_dir.as_ref().and_then(|git_dir| branch_of(git_dir, source));
+    let head = head.filter(|_| !BUSY.iter().any(|name| in_git_dir(name)));
+    let place = Place::committed_in(process, CHECKING).or_else(|| Place::committed_in(process, PLAIN));
+    let Some(place) = place else { return head.is_none().then_some(()) };
+    let checking = beside(process, CHECKING.as_bytes());
+    let lies_ready = place.has(CHECKING);
+    let speaks = lies_ready && checking.as_ref().is_some_and(|path| !place::has(CWD, path));
+    let short = || {
+        // A rebase has made one of its commits, of which Git asks nothing else.
+        if in_git_dir("rebase-merge/author-script") && !in_git_dir("REBASE_HEAD") {
+            return Some(());
+        }
+        let message = read(path).filter(|message| is_plain(process, &place) && is_final(process, message))?;
+        if head.is_none() && (!speaks || asks_nothing(&message)) {
+            return Some(());
+        }
+        // A linked worktree may have settings of its own.
+        if head.is_some() && in_git_dir("commondir") && in_git_dir("config.worktree") {
+            return None;
+        }
+        // Of what was picked Git does not ask the other hook, unless somebody ends it by a commit.
+        if in_git_dir("CHERRY_PICK_HEAD") {
+            return None;
+        }
+        let (lines, with_key) = ask(process, &place, message, head.as_deref())?;
+        if !with_key.is_empty() {
+            replace(path, &with_key).ok()?;
+        }
+        place.note_fired(b"prepare-commit-msg");
+        if speaks {
+            process::say(&lines);
+        }
+        Some(())
+    };
+    if short().is_some() {
+        return Some(());
+    }
+    if lies_ready {
+        place.lend(CHECKING, &checking?)?;
+    }
+    head.is_none().then_some(())
+}
+
+/// What HEAD says, where that is a branch whose name may have a key, and somebody begins a message. A rebase, which runs this hook for
+/// every commit, is on no branch. With reftable the file does not tell.
+fn branch_of(git_dir: &OwnedFd, source: &[u8]) -> Option<Vec<u8>> {
     if !matches!(source, b"" | b"message") {
-        return true;
+        return None;
     }
-    let head = || {
-        let git_dir = process::folder(CWD, process.said("GIT_DIR").unwrap_or(b".git")).ok()?;
-        process::read_file(&git_dir, b"HEAD", NAME)
-    };
-    let Some(head) = head() else { return true };
+    let head = process::read_file(git_dir, b"HEAD", NAME)?;
     let may_have_key = head.windows(2).any(|pair| pair[0] == b'-' && matches!(pair[1], b'1'..=b'9'));
-    !may_have_key && !head.trim_ascii_end().ends_with(b".invalid")
+    (may_have_key || is_elsewhere(&head)).then_some(head)
 }
 
-/// Says what there is to say of a message; `None` where that takes the agent.
+/// Whether HEAD is kept in a table.
+fn is_elsewhere(head: &[u8]) -> bool {
+    head.trim_ascii_end().ends_with(b".invalid")
+}
+
+/// The path of a hook beside this one, where this one is called by the name of a hook.
+fn beside(process: &Process, hook: &[u8]) -> Option<Vec<u8>> {
+    let called = process.words.first()?;
+    let own = crate::name(called);
+    process::is_hook(own).then(|| [called.strip_suffix(own).unwrap_or_default(), hook].concat())
+}
+
+/// Says what there is to say of a message; `None` where that takes the agent, and so it does where this hook is there only for once.
 fn committed(process: &Process, path: &[u8]) -> Option<()> {
-    let place = plain(process)?;
-    let message = process::read_file(CWD, path, MESSAGE).filter(|message| message.len() < MESSAGE)?;
-    if asks_nothing(&message) { Some(()) } else { ask(process, &place, message) }
+    let place = Place::committed_in(process, PLAIN).filter(|place| !place.has(CHECKING))?;
+    if !is_plain(process, &place) {
+        return None;
+    }
+    let message = read(path)?;
+    if asks_nothing(&message) {
+        return Some(());
+    }
+    let (lines, _) = ask(process, &place, Some(message).filter(|message| is_final(process, message))?, None)?;
+    place.note_fired(b"commit-msg");
+    process::say(&lines);
+    Some(())
 }
 
-/// The clone, where no policy holds and nobody has changed anything since that was noted.
-fn plain(process: &Process) -> Option<Place> {
-    const MARK: &str = "plain";
-    let place = Place::committed_in(process, MARK)?;
-    if place.has("trusted") && rustix::fs::access(".agent.toml", rustix::fs::Access::EXISTS).is_ok() {
-        return None;
-    }
-    if let Some(unwanted) = place.stat("prepare-commit-msg")
-        && place.stat("../config").is_none_or(|config| is_newer(&config, &unwanted))
-    {
-        return None;
-    }
-    let text = place.read(MARK, NAME)?;
-    let noted = text.split(|&byte| byte == b'\n').next()?;
-    if process.said("GIT_JIRA_AGENT_CONFIG").is_some_and(|config| config != noted) {
-        return None;
-    }
-    let config = rustix::fs::statat(CWD, noted, AtFlags::empty()).ok()?;
-    is_newer(&place.stat(MARK)?, &config).then_some(place)
+fn read(path: &[u8]) -> Option<Vec<u8>> {
+    process::read_file(CWD, path, MESSAGE).filter(|message| message.len() < MESSAGE)
+}
+
+/// Whether no policy holds, and nobody has changed anything since that was noted.
+fn is_plain(process: &Process, place: &Place) -> bool {
+    let is_noted = || {
+        let text = place.read(PLAIN, NAME)?;
+        let noted = text.split(|&byte| byte == b'\n').next()?;
+        let is_other = process.said("GIT_JIRA_AGENT_CONFIG").is_some_and(|config| config != noted);
+        let config = rustix::fs::statat(CWD, noted, AtFlags::empty()).ok()?;
+        Some(!is_other && is_newer(&place.stat(PLAIN)?, &config))
+    };
+    let may_have_team = || place.has("trusted") && place::has(CWD, b".agent.toml");
+    let may_want_key = || {
+        let unwanted = place.stat("prepare-commit-msg")?;
+        Some(place.stat("../config").is_none_or(|config| is_newer(&config, &unwanted)))
+    };
+    !may_have_team() && !may_want_key().unwrap_or(false) && is_noted().unwrap_or(false)
 }
 
 fn asks_nothing(message: &[u8]) -> bool {
     !message.contains(&b'#') && !message.windows(2).any(|pair| pair[0] == b'-' && pair[1].is_ascii_digit())
 }
 
-/// Has the daemon read a message that is as it will be: nobody sees it in an editor, and none of its lines may be a comment.
-fn ask(process: &Process, place: &Place, message: Vec<u8>) -> Option<()> {
-    let may_have_comments =
-        message.split(|&byte| byte == b'\n').any(|line| line.first().is_some_and(|first| COMMENTS.contains(first)));
-    if process.variable("GIT_EDITOR") != Some(b":") || may_have_comments || process.has_preloads() {
-        return None;
-    }
-    let door = place.link("door")?;
+/// Whether a message is as it will be: nobody sees it in an editor, and none of its lines may be a comment.
+fn is_final(process: &Process, message: &[u8]) -> bool {
+    let mut lines = message.split(|&byte| byte == b'\n');
+    process.variable("GIT_EDITOR") == Some(b":")
+        && !process.has_preloads()
+        && lines.all(|line| line.first().is_none_or(|first| !COMMENTS.contains(first)))
+}
+
+/// Has the daemon read a message, on a branch whose key it may get: what is said of it, and the message with the key if it gets one.
+fn ask(process: &Process, place: &Place, message: Vec<u8>, head: Option<&[u8]>) -> Option<(Vec<String>, Vec<u8>)> {
+    let door = place.link("door").filter(|_| !head.is_some_and(is_elsewhere))?;
+    let claim = |name: &str| Some(Claim { name: name.to_owned(), value: process.variable(name)?.to_owned() });
     let call = Call {
         id: [0; 16],
-        hook: Hook::CommitMsg,
+        hook: if head.is_some() { Hook::PrepareCommitMsg } else { Hook::CommitMsg },
         git_dir: place.path.clone(),
         stdin: message,
-        claims: Vec::new(),
+        claims: if head.is_some() { WHOSE.into_iter().filter_map(claim).collect() } else { Vec::new() },
         push_options: Vec::new(),
         config: process.variable("GIT_JIRA_AGENT_CONFIG").unwrap_or_default().to_owned(),
         at: process::now(),
+        head: head.unwrap_or_default().to_owned(),
     };
     let frame = frame::wrap_as(frame::CALL, &minicbor::to_vec(&call).ok()?).ok()?;
     let deadline = Moment::now().after(PATIENCE);
     let heard = socket::offer(&door, &frame, deadline).and_then(|socket| socket::heard(&socket, deadline));
-    let Ok(Called::Done { lines, .. }) = heard else { return None };
-    place.note_fired(b"commit-msg");
-    process::say(&lines);
-    Some(())
+    match heard {
+        Ok(Called::Read { lines, with_key }) => Some((lines, with_key)),
+        _ => None,
+    }
+}
+
+/// Puts another message in place of the one that is there, which is never half of either.
+fn replace(path: &[u8], message: &[u8]) -> Result<(), Errno> {
+    let new = [path, b".agent"].concat();
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    let replaced = rustix::fs::open(&*new, flags, Mode::from_raw_mode(0o666))
+        .and_then(|file| process::write(file, message))
+        .and_then(|()| rustix::fs::rename(&*new, path));
+    if replaced.is_err() {
+        let _ = rustix::fs::unlink(&*new);
+    }
+    replaced
 }
 
 fn is_newer(one: &Stat, other: &Stat) -> bool {

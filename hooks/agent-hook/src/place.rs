@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::io::Errno;
 
 use crate::process::{self, Process};
 
@@ -49,7 +50,15 @@ impl Place {
     }
 
     pub fn has(&self, name: &str) -> bool {
-        rustix::fs::accessat(&self.ours, name, Access::EXISTS, AtFlags::empty()).is_ok()
+        has(&self.ours, name.as_bytes())
+    }
+
+    /// Gives a file of ours a second name; one that is there by that name already stays as it is.
+    pub fn lend(&self, name: &str, to: &[u8]) -> Option<()> {
+        match rustix::fs::linkat(&self.ours, name, CWD, to, AtFlags::empty()) {
+            Ok(()) | Err(Errno::EXIST) => Some(()),
+            Err(_) => None,
+        }
     }
 
     pub fn link(&self, name: &str) -> Option<Vec<u8>> {
@@ -89,6 +98,11 @@ impl Place {
             let _ = rustix::fs::openat(&self.ours, &*name, flags, Mode::from_raw_mode(0o666));
         }
     }
+}
+
+/// Whether there is something of this name.
+pub fn has(folder: impl AsFd, name: &[u8]) -> bool {
+    rustix::fs::accessat(folder, name, Access::EXISTS, AtFlags::empty()).is_ok()
 }
 
 /// Where a folder is, that may have been opened by another name.

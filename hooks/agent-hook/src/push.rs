@@ -89,6 +89,7 @@ fn ask(process: &Process, hook: Hook, place: &Place, id: Uuid, tried: &Tried<'_>
         push_options,
         config: process.variable("GIT_JIRA_AGENT_CONFIG").unwrap_or_default().to_owned(),
         at: process::now(),
+        head: Vec::new(),
     };
     let body = minicbor::to_vec(&call).ok()?;
     let frame = frame::wrap_as(frame::CALL, &body).ok()?;

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::{Pid, getppid, test_kill_process};
+use rustix::process::{Pid, test_kill_process};
 
 use crate::git::{Budget, Known, Oid, RefName, Update, branch_of, heard, is_tracking};
 use crate::host::{self, Confirming};
@@ -27,8 +27,6 @@ struct Note {
 
 /// After which time a push is not waited for any more whose process is not known.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// How many processes may stand between a hook and its Git.
-const BETWEEN: usize = 16;
 
 /// One ref on its way to a remote.
 struct Pushing {
@@ -46,7 +44,7 @@ impl Hook {
             return self.forget_push(&confirming).map(|()| Vec::new());
         }
         fs::create_dir_all(self.git_dir.join("agent"))?;
-        Note { by: pusher(), lines, age: Duration::ZERO }.write(&self.pushing_file())?;
+        Note { by: host::pusher(), lines, age: Duration::ZERO }.write(&self.pushing_file())?;
         confirming.begin()?;
         Ok(Vec::new())
     }
@@ -162,20 +160,6 @@ impl Note {
         let is_gone = self.by.is_some_and(|by| test_kill_process(by).is_err());
         self.lines.is_empty() || is_gone || self.age > LONGEST
     }
-}
-
-/// The Git that pushes, where the system tells which processes started this one.
-fn pusher() -> Option<Pid> {
-    let above = |pid: &Pid| -> Option<Pid> { Pid::from_raw(stat(*pid)?.1) };
-    let mut above = std::iter::successors(getppid(), above).take(BETWEEN);
-    above.find(|pid| stat(*pid).is_some_and(|(name, _)| matches!(name.as_str(), "git" | "git-push")))
-}
-
-/// What a process is called, and which one started it.
-fn stat(pid: Pid) -> Option<(String, i32)> {
-    let text = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
-    let (name, rest) = text.split_once('(')?.1.rsplit_once(')')?;
-    Some((name.to_owned(), rest.split_ascii_whitespace().nth(1)?.parse().ok()?))
 }
 
 /// The new id, the remote ref and the old id of a line. The local side may be any expression, with blanks in it.

@@ -12,7 +12,7 @@ use crate::git::RefName;
 use crate::host;
 use crate::parse::{IssueKey, Mentions};
 use crate::policy::{Answers, Case, Finding, Level, Lines, Place};
-use crate::receive::message::of_message;
+use crate::receive::message::{of_message, with_key};
 use crate::team;
 use crate::text::Untrusted;
 
@@ -27,6 +27,8 @@ struct Read {
 impl Hook {
     /// Puts the key of the branch into a message that somebody begins, and into no other.
     pub(super) fn prepare(&self, path: &Path, source: Option<&OsStr>) -> anyhow::Result<Vec<String>> {
+        // What was to be said short was not, so Git is to find the hook that says it.
+        let _ = host::begin_check(&self.git_dir);
         // Templates, merges, squashes and messages of other commits have their own say.
         if source.is_some_and(|source| source != "message") || self.repository.is_busy() {
             return Ok(Vec::new());
@@ -34,7 +36,7 @@ impl Hook {
         let Some(branch) = self.repository.head() else { return Ok(Vec::new()) };
         let desk = Desk::of(&self.repository, &self.config, self.environment.editor);
         if desk.how.key == Place::Off {
-            let _ = host::let_draft(&self.git_dir, team::has_accepted(&self.git_dir));
+            let _ = host::set_commit_hooks(&self.git_dir, team::has_accepted(&self.git_dir), false);
             return Ok(Vec::new());
         }
         let bench = Bench::new(&self.repository, &self.config, crate::policy::Policies::default())?;
@@ -42,10 +44,7 @@ impl Hook {
         let text = fs::read(path)?;
         let draft = desk.draft(&text);
         let mentions = bench.rules.message(&draft.message());
-        if !mentions.keys.is_empty() || mentions.unordered.is_some() {
-            return Ok(Vec::new());
-        }
-        if let Some(with_key) = draft.with_key(&key, &desk.how) {
+        if let Some(with_key) = with_key(&draft, &mentions, &key, &desk.how) {
             replace(path, &with_key)?;
         }
         Ok(Vec::new())
@@ -59,7 +58,11 @@ impl Hook {
             self.config.policies(&self.git_dir).is_empty() && self.config.parse.key.is_none() && desk.wrong.is_none();
         let _ = host::mark_plain(&self.git_dir, &self.places.config, plain);
         host::show_door(&self.git_dir, &self.places.socket);
-        let _ = host::let_draft(&self.git_dir, desk.how.key != Place::Off || team::has_accepted(&self.git_dir));
+        let has_accepted = team::has_accepted(&self.git_dir);
+        let keys = desk.how.key != Place::Off || has_accepted;
+        let plain = plain && !has_accepted && host::is_marked_plain(&self.git_dir);
+        let _ = host::set_commit_hooks(&self.git_dir, keys, plain);
+        let _ = host::end_check(&self.git_dir);
         let bench = Bench::new(&self.repository, &self.config, policies)?;
         let branch = self.repository.head();
         let key = branch.as_ref().and_then(|branch| bench.key_of(branch));
