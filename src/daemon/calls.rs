@@ -26,7 +26,7 @@ use crate::policy::draft::{Cleanup, Draft};
 use crate::policy::{self, Answers};
 use crate::queue::{self, Added, News};
 use crate::receive::answer::{Handed, LINES};
-use crate::{clock, receive, team};
+use crate::{clock, git, receive, team};
 
 use super::intake::{self, Pusher, SLOWEST};
 use super::{Applied, Shared};
@@ -346,8 +346,8 @@ fn how(shared: &Shared, config: &Config, call: &Call, peer: Peer) -> Option<poli
     let is_theirs = peer.uid == rustix::process::geteuid().as_raw()
         && home == own.home.as_deref()
         && config_home == own.config_home;
-    let clone = is_theirs.then(|| Repository::open(git_dir_of(call)).ok())??;
-    let [said] = clone.settings([team::KEY]);
+    let files = ["config", "config.worktree"].map(|name| git_dir_of(call).join(name));
+    let [said] = is_theirs.then(|| git::settings(files.each_ref().map(PathBuf::as_path), [team::KEY]))?;
     Some(team::message_of(config, said.as_deref()))
 }
 

@@ -244,20 +244,7 @@ impl Repository {
     ///
     /// Read without starting `git`. What only a command line (`git -c`) or a condition on a remote says is not seen.
     pub fn settings<const N: usize>(&self, keys: [&str; N]) -> [Option<String>; N] {
-        prepare();
-        let opened = git2::Config::open_default().and_then(|mut config| {
-            for (file, level) in
-                [("config", git2::ConfigLevel::Local), ("config.worktree", git2::ConfigLevel::Worktree)]
-            {
-                let folder = if level == git2::ConfigLevel::Local { &self.common_dir } else { &self.git_dir };
-                let path = folder.join(file);
-                if path.exists() {
-                    config.add_file(&path, level, true)?;
-                }
-            }
-            config.snapshot()
-        });
-        keys.map(|key| opened.as_ref().ok()?.get_string(key).ok())
+        settings([&self.common_dir.join("config"), &self.git_dir.join("config.worktree")], keys)
     }
 
     /// Tells whether Git is in the middle of something that makes commits by itself: a rebase, a merge, a pick.
@@ -420,6 +407,20 @@ impl State {
         let config = fs::metadata(common_dir.join("config")).ok();
         State(config.map(|it| [it.ino().cast_signed(), it.size().cast_signed(), it.mtime(), it.mtime_nsec()]))
     }
+}
+
+/// What is set under each of these keys: in the files of a repository and of its worktree, or for whoever asks.
+pub fn settings<const N: usize>([own, worktree]: [&Path; 2], keys: [&str; N]) -> [Option<String>; N] {
+    prepare();
+    let opened = git2::Config::open_default().and_then(|mut config| {
+        for (path, level) in [(own, git2::ConfigLevel::Local), (worktree, git2::ConfigLevel::Worktree)] {
+            if path.exists() {
+                config.add_file(path, level, true)?;
+            }
+        }
+        config.snapshot()
+    });
+    keys.map(|key| opened.as_ref().ok()?.get_string(key).ok())
 }
 
 /// Tells libgit2, once for the whole process, not to do what we have no use for.

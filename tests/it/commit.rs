@@ -337,3 +337,100 @@ fn c3_two_hooks_of_the_shell_stay_two() {
         assert_eq!((hooks, said), (owned(&[DRAFTING, CHECKING]), owned(&["jira: links ABC-1"])));
     }
 }
+
+/// A clone on a branch of many commits, which a rebase of it moves to another beginning.
+fn long_branch(world: &World) -> Repository<'_> {
+    let clone = clone(world, "two");
+    clone.git(&commit(&["-m", "another beginning"]));
+    clone.git(&["checkout", "--quiet", "-b", "ABC-7", "main"]);
+    for number in 0..COMMITS {
+        fs::write(clone.path.join("file"), number.to_string()).unwrap();
+        clone.git(&["add", "file"]);
+        clone.git(&["commit", "--quiet", "--no-verify", "-m", &format!("ABC-2 step {number}")]);
+    }
+    clone
+}
+
+const COMMITS: usize = 60;
+/// The first, and those before the end.
+const MET: usize = 12;
+
+fn rebase<'w>(clone: &Repository<'w>, words: &[&str], todo: &str) -> Command {
+    let mut git = clone.command(&[&["rebase", "--quiet", "--force-rebase"], words].concat());
+    git.env("GIT_SEQUENCE_EDITOR", todo).env("GIT_EDITOR", "true");
+    git
+}
+
+fn made_on_the_branch(clone: &Repository<'_>) {
+    wait_until("the hook is back", || {
+        stands(clone, DRAFTING) && !clone.path.join(".git/agent").join(DRAFTING).exists()
+    });
+    clone.git(&commit(&["-m", "on"]));
+    assert_eq!(message(clone), "ABC-7 on");
+    let (hooks, _) = run(&mut clone.command(&commit(&["-m", "on"])));
+    assert_eq!(hooks, [DRAFTING]);
+}
+
+#[test]
+fn c3_a_long_rebase_is_made_without_hooks_with_each_git() {
+    for git in gits() {
+        let mut world = calm_world();
+        world.use_git(&git);
+        let _daemon = world.daemon();
+        let clone = long_branch(&world);
+        let (hooks, said) = run(&mut rebase(&clone, &["two"], "true"));
+        assert!(!hooks.is_empty() && hooks.len() <= MET, "{hooks:?} by {}", git.display());
+        assert_eq!(said, [""; 0]);
+        assert_eq!(clone.git(&["log", "--format=%s", "-1"]), format!("ABC-2 step {}", COMMITS - 1));
+        made_on_the_branch(&clone);
+    }
+}
+
+#[test]
+fn c3_a_long_rebase_that_stops_has_its_hooks_and_so_has_what_is_committed_in_it() {
+    let world = calm_world();
+    let _daemon = world.daemon();
+    let clone = long_branch(&world);
+    run(&mut rebase(&clone, &["-i", "two"], "sed -i 5abreak"));
+    wait_until("the hook is back", || stands(&clone, DRAFTING));
+    let (_, said) = run(&mut clone.command(&commit(&["-m", "ABC-3 between"])));
+    assert_eq!(said, ["jira: links ABC-3"]);
+    clone.git(&["rebase", "--abort"]);
+    made_on_the_branch(&clone);
+    let between = "sed -i '5aexec git commit --quiet --allow-empty -m ABC-4'";
+    let (_, said) = run(&mut rebase(&clone, &["-i", "two"], between));
+    assert_eq!(said, ["jira: links ABC-4"]);
+    made_on_the_branch(&clone);
+}
+
+#[test]
+fn c3_a_rebase_beside_another_work_tree_takes_no_hook_from_it() {
+    let world = calm_world();
+    let clone = long_branch(&world);
+    clone.git(&["worktree", "add", "--quiet", "-b", "ABC-8", world.folder.join("linked").to_str().unwrap()]);
+    let (hooks, _) = run(&mut rebase(&clone, &["two"], "true"));
+    assert_eq!(hooks.len(), COMMITS);
+}
+
+#[test]
+fn c3_a_hook_that_nobody_puts_back_is_put_back_by_the_next_commit() {
+    let world = calm_world();
+    let _daemon = world.daemon();
+    let clone = long_branch(&world);
+    // What waits is killed while the rebase goes on.
+    let ready = clone.path.join(".git/agent").join(DRAFTING);
+    let kill = world.folder.join("kill");
+    write_script(
+        &kill,
+        &format!(
+            "for p in /proc/[0-9]*; do [ \"$(readlink $p/exe)\" = '{}' ] && kill -9 ${{p#/proc/}}; done; true",
+            ready.display()
+        ),
+    );
+    let todo = format!("sed -i '5aexec {}'", kill.display());
+    run(&mut rebase(&clone, &["-i", "two"], &todo));
+    assert!(!stands(&clone, DRAFTING) && stands(&clone, CHECKING));
+    let (hooks, said) = run(&mut clone.command(&commit(&["-m", "ABC-7 on"])));
+    assert_eq!((hooks, said), (owned(&[CHECKING]), owned(&["jira: links ABC-7"])));
+    made_on_the_branch(&clone);
+}

@@ -19,6 +19,7 @@ mod message; // hooks of a commit
 mod place; // a repository, and what we keep in it
 mod process; // what the kernel gives a process: words, variables, files, time
 mod push; // hooks of a push
+mod rebase; // a long rebase, of which nothing is to be said
 mod socket; // the way to the daemon
 mod start; // how the program begins
 

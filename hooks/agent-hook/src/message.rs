@@ -17,13 +17,13 @@ use core::time::Duration;
 use git_jira_agent_hook::call::{Call, Called, Claim, Hook, WHOSE};
 use git_jira_agent_hook::frame;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use crate::agent;
 use crate::place::{self, Place};
 use crate::process::{self, Moment, Process};
-use crate::socket;
+use crate::{rebase, socket};
 
 /// The longest message that is looked at here.
 const MESSAGE: usize = 16 << 10;
@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_millis(60);
 const COMMENTS: &[u8] = b"#;@!$%^&|:";
 /// The mark that no policy holds.
 const PLAIN: &str = "plain";
-/// The hook that may lie ready.
+const DRAFTING: &str = "prepare-commit-msg";
 const CHECKING: &str = "commit-msg";
 /// Files of Git's that are there while it is in the middle of something that makes commits by itself.
 const BUSY: [&str; 6] = ["rebase-merge", "rebase-apply", "sequencer", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"];
@@ -62,8 +62,14 @@ fn prepared(process: &Process, path: &[u8], source: &[u8]) -> Option<()> {
     let lies_ready = place.has(CHECKING);
     let speaks = lies_ready && checking.as_ref().is_some_and(|path| !place::has(CWD, path));
     let short = || {
-        // A rebase has made one of its commits, of which Git asks nothing else.
+        // A rebase makes one of its commits, of which Git asks nothing else.
         if in_git_dir("rebase-merge/author-script") && !in_git_dir("REBASE_HEAD") {
+            if let (Some(git_dir), Some(checking)) = (&git_dir, &checking)
+                && rebase::is_long(&place, git_dir)
+                && (!lies_ready || place.lend(CHECKING, checking).is_some())
+            {
+                rebase::stand_aside(&place, git_dir, checking.strip_suffix(CHECKING.as_bytes())?, DRAFTING);
+            }
             return Some(());
         }
         let message = read(path).filter(|message| is_plain(process, &place) && is_final(process, message))?;
@@ -78,11 +84,11 @@ fn prepared(process: &Process, path: &[u8], source: &[u8]) -> Option<()> {
         if in_git_dir("CHERRY_PICK_HEAD") {
             return None;
         }
-        let (lines, with_key) = ask(process, &place, message, head.as_deref())?;
+        let (lines, with_key) = ask(process, &place, &message, head.as_deref())?;
         if !with_key.is_empty() {
-            replace(path, &with_key).ok()?;
+            replace(path, &message, &with_key).ok()?;
         }
-        place.note_fired(b"prepare-commit-msg");
+        place.note_fired(DRAFTING.as_bytes());
         if speaks {
             process::say(&lines);
         }
@@ -130,7 +136,7 @@ fn committed(process: &Process, path: &[u8]) -> Option<()> {
     if asks_nothing(&message) {
         return Some(());
     }
-    let (lines, _) = ask(process, &place, Some(message).filter(|message| is_final(process, message))?, None)?;
+    let (lines, _) = is_final(process, &message).then(|| ask(process, &place, &message, None))??;
     place.note_fired(b"commit-msg");
     process::say(&lines);
     Some(())
@@ -151,7 +157,7 @@ fn is_plain(process: &Process, place: &Place) -> bool {
     };
     let may_have_team = || place.has("trusted") && place::has(CWD, b".agent.toml");
     let may_want_key = || {
-        let unwanted = place.stat("prepare-commit-msg")?;
+        let unwanted = place.stat(DRAFTING)?;
         Some(place.stat("../config").is_none_or(|config| is_newer(&config, &unwanted)))
     };
     !may_have_team() && !may_want_key().unwrap_or(false) && is_noted().unwrap_or(false)
@@ -170,14 +176,14 @@ fn is_final(process: &Process, message: &[u8]) -> bool {
 }
 
 /// Has the daemon read a message, on a branch whose key it may get: what is said of it, and the message with the key if it gets one.
-fn ask(process: &Process, place: &Place, message: Vec<u8>, head: Option<&[u8]>) -> Option<(Vec<String>, Vec<u8>)> {
+fn ask(process: &Process, place: &Place, message: &[u8], head: Option<&[u8]>) -> Option<(Vec<String>, Vec<u8>)> {
     let door = place.link("door").filter(|_| !head.is_some_and(is_elsewhere))?;
     let claim = |name: &str| Some(Claim { name: name.to_owned(), value: process.variable(name)?.to_owned() });
     let call = Call {
         id: [0; 16],
         hook: if head.is_some() { Hook::PrepareCommitMsg } else { Hook::CommitMsg },
         git_dir: place.path.clone(),
-        stdin: message,
+        stdin: message.to_owned(),
         claims: if head.is_some() { WHOSE.into_iter().filter_map(claim).collect() } else { Vec::new() },
         push_options: Vec::new(),
         config: process.variable("GIT_JIRA_AGENT_CONFIG").unwrap_or_default().to_owned(),
@@ -193,17 +199,14 @@ fn ask(process: &Process, place: &Place, message: Vec<u8>, head: Option<&[u8]>) 
     }
 }
 
-/// Puts another message in place of the one that is there, which is never half of either.
-fn replace(path: &[u8], message: &[u8]) -> Result<(), Errno> {
-    let new = [path, b".agent"].concat();
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-    let replaced = rustix::fs::open(&*new, flags, Mode::from_raw_mode(0o666))
-        .and_then(|file| process::write(file, message))
-        .and_then(|()| rustix::fs::rename(&*new, path));
-    if replaced.is_err() {
-        let _ = rustix::fs::unlink(&*new);
-    }
-    replaced
+/// Writes a longer message over the one that is there. Where there is no room for it, the shorter one has its own.
+fn replace(path: &[u8], shorter: &[u8], longer: &[u8]) -> Result<(), Errno> {
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    process::write(&file, longer).inspect_err(|_| {
+        let _ = rustix::fs::seek(&file, SeekFrom::Start(0));
+        let _ = process::write(&file, shorter);
+        let _ = rustix::fs::ftruncate(&file, shorter.len() as u64);
+    })
 }
 
 fn is_newer(one: &Stat, other: &Stat) -> bool {

@@ -65,6 +65,19 @@ impl Place {
         Some(rustix::fs::readlinkat(&self.ours, name, Vec::new()).ok()?.into_bytes())
     }
 
+    /// Lays a file of that folder ready here; tells whether it did.
+    pub fn take(&self, from: &OwnedFd, name: &str) -> bool {
+        !self.has(name) && rustix::fs::renameat(from, name, &self.ours, name).is_ok()
+    }
+
+    /// Puts it back, unless something else has its place by now.
+    pub fn give(&self, to: &OwnedFd, name: &str) {
+        match rustix::fs::linkat(&self.ours, name, to, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::EXIST) => drop(rustix::fs::unlinkat(&self.ours, name, AtFlags::empty())),
+            Err(_) => drop(rustix::fs::renameat(&self.ours, name, to, name)),
+        }
+    }
+
     pub fn stat(&self, name: &str) -> Option<Stat> {
         rustix::fs::statat(&self.ours, name, AtFlags::empty()).ok()
     }
