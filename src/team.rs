@@ -15,7 +15,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::config::{self, Config};
-use crate::git::Repository;
+use crate::git::{self, Repository};
 use crate::host;
 use crate::policy::{self, Place};
 use crate::text::hex;
@@ -124,6 +124,31 @@ impl Found {
 pub fn message_of(config: &Config, said: Option<&str>) -> policy::Message {
     let key = said.and_then(Place::named).unwrap_or(config.message.key);
     policy::Message { key, ..config.message.clone() }
+}
+
+/// Notes in a clone where no policy holds what is sure of its messages, for hooks that ask nobody: the projects that are linked, and
+/// where a key goes by itself. `config` was read from `path`.
+pub(crate) fn note_sure(config: &Config, path: &Path, git_dir: &Path, home: Option<&Path>) -> std::io::Result<()> {
+    let files = ["config", "config.worktree"].map(|name| git_dir.join(name));
+    let files = files.each_ref().map(PathBuf::as_path);
+    let link = config.link_of(git_dir);
+    let site = link.and_then(|link| link.site).map_or(&[][..], |site| &site.projects);
+    let linked = |project: &&String| link.is_some_and(|link| link.keys.is_empty() || link.keys.contains(project));
+    let projects: Vec<&str> = site.iter().filter(linked).map(String::as_str).collect();
+    let is_usual = config.hook.answer && config.parse == crate::parse::Settings::default() && !projects.is_empty();
+    let [said] = git::settings(files, [KEY]);
+    let message = message_of(config, said.as_deref());
+    let rests = files.iter().all(|path| !path.exists() || host::rests(path)) && !git::includes_others(files);
+    let one_line = |text: &str| !text.contains(char::is_control);
+    let home = home.and_then(Path::to_str).filter(|home| one_line(home) && one_line(&message.template));
+    let sure = match (is_usual, home) {
+        (false, _) => String::new(),
+        (true, Some(home)) if rests && message.key == Place::Prefix => {
+            format!("projects {}\nprefix {}\nhome {home}\n", projects.join(" "), message.template)
+        }
+        (true, _) => format!("projects {}\n", projects.join(" ")),
+    };
+    host::mark_plain(git_dir, path, Some(&sure))
 }
 
 /// Has the hooks of a commit do in a clone what may be wanted of them, whatever the team's file says in each of its work trees.

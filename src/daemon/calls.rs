@@ -125,7 +125,12 @@ pub async fn converse(shared: &Arc<Shared>, body: &[u8], peer: Peer, stream: Uni
         Hook::PostReceive => push(shared, &applied, call, &real, peer, stream).await,
         Hook::CommitMsg | Hook::PrepareCommitMsg => {
             let read = message(shared, &applied, &call, peer);
+            let is_theirs = read.is_some() && has_settings_of(shared, &call, peer);
             say(&stream, read.unwrap_or(Called::Long)).await;
+            if is_theirs {
+                let (own, git_dir) = (&shared.places.config, git_dir_of(&call));
+                let _ = team::note_sure(&applied.config, own, git_dir, shared.environment.home.as_deref());
+            }
         }
     }
 }
@@ -338,17 +343,20 @@ fn message(shared: &Shared, applied: &Applied, call: &Call, peer: Peer) -> Optio
 
 /// How the key goes into a message, where what its writer has set in Git is what would be read here.
 fn how(shared: &Shared, config: &Config, call: &Call, peer: Peer) -> Option<policy::Message> {
+    let files = ["config", "config.worktree"].map(|name| git_dir_of(call).join(name));
+    let is_theirs = has_settings_of(shared, call, peer);
+    let [said] = is_theirs.then(|| git::settings(files.each_ref().map(PathBuf::as_path), [team::KEY]))?;
+    Some(team::message_of(config, said.as_deref()))
+}
+
+/// Whether whoever called reads the same settings of Git as this process.
+fn has_settings_of(shared: &Shared, call: &Call, peer: Peer) -> bool {
     let said = |name| call.claims.iter().find(|claim| claim.name == name).map(|claim| &*claim.value);
     let [home, config_home] = WHOSE.map(said).map(|path| path.filter(|path| !path.is_empty()).map(OsStr::from_bytes));
     let home = home.map(Path::new);
     let config_home = config_home.map(PathBuf::from).or_else(|| Some(home?.join(".config")));
     let own = &shared.environment;
-    let is_theirs = peer.uid == rustix::process::geteuid().as_raw()
-        && home == own.home.as_deref()
-        && config_home == own.config_home;
-    let files = ["config", "config.worktree"].map(|name| git_dir_of(call).join(name));
-    let [said] = is_theirs.then(|| git::settings(files.each_ref().map(PathBuf::as_path), [team::KEY]))?;
-    Some(team::message_of(config, said.as_deref()))
+    peer.uid == rustix::process::geteuid().as_raw() && home == own.home.as_deref() && config_home == own.config_home
 }
 
 /// The event of a call, without what its updates bring.

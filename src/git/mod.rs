@@ -410,17 +410,29 @@ impl State {
 }
 
 /// What is set under each of these keys: in the files of a repository and of its worktree, or for whoever asks.
-pub fn settings<const N: usize>([own, worktree]: [&Path; 2], keys: [&str; N]) -> [Option<String>; N] {
-    prepare();
-    let opened = git2::Config::open_default().and_then(|mut config| {
-        for (path, level) in [(own, git2::ConfigLevel::Local), (worktree, git2::ConfigLevel::Worktree)] {
-            if path.exists() {
-                config.add_file(path, level, true)?;
-            }
-        }
-        config.snapshot()
-    });
+pub fn settings<const N: usize>(files: [&Path; 2], keys: [&str; N]) -> [Option<String>; N] {
+    let opened = configuration(files).and_then(|mut config| config.snapshot());
     keys.map(|key| opened.as_ref().ok()?.get_string(key).ok())
+}
+
+/// Whether other files may have a say in what is set there.
+pub fn includes_others(files: [&Path; 2]) -> bool {
+    let included = |config: git2::Config| {
+        let mut entries = config.entries(Some("^include"))?;
+        Ok(entries.next().is_some())
+    };
+    configuration(files).and_then(included).unwrap_or(true)
+}
+
+fn configuration([own, worktree]: [&Path; 2]) -> Result<git2::Config, git2::Error> {
+    prepare();
+    let mut config = git2::Config::open_default()?;
+    for (path, level) in [(own, git2::ConfigLevel::Local), (worktree, git2::ConfigLevel::Worktree)] {
+        if path.exists() {
+            config.add_file(path, level, true)?;
+        }
+    }
+    Ok(config)
 }
 
 /// Tells libgit2, once for the whole process, not to do what we have no use for.

@@ -450,21 +450,29 @@ pub(crate) fn show_door(git_dir: &Path, socket: &Path) {
     let _ = std::fs::remove_file(&beside);
 }
 
-/// Notes in a repository that by a configuration no policy holds there, so that its `commit-msg` starts no agent over a message
-/// that asks nothing; or that one does. A configuration that was just written is waited with: times of files are coarse.
-pub(crate) fn mark_plain(git_dir: &Path, config: &Path, plain: bool) -> std::io::Result<()> {
+/// Notes in a repository that by a configuration no policy holds there, so that its hooks start no agent over a message that asks
+/// nothing, and what of other messages is `sure`; or, with nothing, that one does. A configuration that was just written is waited with.
+pub(crate) fn mark_plain(git_dir: &Path, config: &Path, sure: Option<&str>) -> std::io::Result<()> {
     let mark = git_dir.join(FOLDER).join(PLAIN);
-    if !plain {
+    let Some(sure) = sure else {
         return if mark.exists() { std::fs::remove_file(&mark) } else { Ok(()) };
-    }
-    let text = [config.as_os_str().as_bytes(), b"\n"].concat();
-    let changed = std::fs::metadata(config)?.modified()?;
-    let rests = changed.elapsed().is_ok_and(|since| since > COARSE);
-    let is_there = std::fs::metadata(&mark).and_then(|meta| meta.modified()).is_ok_and(|at| at > changed);
-    if !rests || text.iter().filter(|byte| **byte == b'\n').count() > 1 || is_there && std::fs::read(&mark)? == text {
+    };
+    let text = [config.as_os_str().as_bytes(), b"\n", sure.as_bytes()].concat();
+    let since = changed(config)?.max(changed(&git_dir.join("config"))?);
+    let is_there = changed(&mark).is_ok_and(|at| at > since) && std::fs::read(&mark)? == text;
+    if !rests(config) || config.as_os_str().as_bytes().contains(&b'\n') || is_there {
         return Ok(());
     }
     std::fs::write(&mark, text)
+}
+
+fn changed(path: &Path) -> std::io::Result<std::time::SystemTime> {
+    std::fs::metadata(path)?.modified()
+}
+
+/// Whether a file was not written just now: times of files are coarse.
+pub(crate) fn rests(path: &Path) -> bool {
+    changed(path).is_ok_and(|at| at.elapsed().is_ok_and(|since| since > COARSE))
 }
 
 /// Whether [`mark_plain`] has noted that none does.

@@ -434,3 +434,35 @@ fn c3_a_hook_that_nobody_puts_back_is_put_back_by_the_next_commit() {
     assert_eq!((hooks, said), (owned(&[CHECKING]), owned(&["jira: links ABC-7"])));
     made_on_the_branch(&clone);
 }
+
+#[test]
+fn k2_most_messages_need_neither_daemon_nor_agent() {
+    let world = calm_world();
+    let clone = clone(&world, "feature/ABC-7-login");
+    let check = |text: &str, hooks: &[&str], expected: &str| {
+        let (started, said) = run(&mut clone.command(&commit(&["-m", text])));
+        assert_eq!((started, message(&clone).as_str()), (owned(hooks), expected));
+        assert_eq!(said, [format!("jira: links {}", &expected[expected.find("ABC-").unwrap()..][..5])]);
+    };
+    // Settings that were just written are not believed to stay either.
+    let settings = [".git/config", ".git/agent/plain"].map(|name| clone.path.join(name));
+    for (path, age) in settings.iter().zip([60, 30]) {
+        let file = fs::File::options().append(true).open(path).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+    }
+    check("see ABC-8: mend it", &[DRAFTING], "see ABC-8: mend it");
+    check("feat: begin", &[DRAFTING, CHECKING], "feat: ABC-7 begin");
+    check("begin", &[DRAFTING], "ABC-7 begin");
+    for key in ["scope", "trailer"] {
+        clone.git(&["config", "agent.key", key]);
+        check(
+            "feat: begin",
+            &[DRAFTING, CHECKING],
+            ["feat(ABC-7): begin", "feat: begin\n\nIssue: ABC-7"][usize::from(key == "trailer")],
+        );
+    }
+    clone.git(&["config", "--unset", "agent.key"]);
+    let global = world.folder.join("home/.gitconfig");
+    fs::write(&global, fs::read_to_string(&global).unwrap_or_default() + "[agent]\n\tkey = trailer\n").unwrap();
+    check("begin", &[DRAFTING, CHECKING], "begin\n\nIssue: ABC-7");
+}

@@ -3,19 +3,21 @@
 //! What has no `#` and no hyphen before a digit asks nothing of Jira, and where no policy holds nothing is to be said of it.
 //! The agent notes that none does (`agent/plain`), and by which configuration; once that changes it is asked again, and so it is
 //! where a team's file counts, or where no keys are put in and Git's configuration has changed since somebody wanted that. What
-//! asks something, and what may get the key of its branch, is read by the daemon where the message is as it will be.
+//! asks something, and what may get the key of its branch, is read by the daemon where the message is as it will be; but for what is
+//! sure by itself ([`sure`]), which most messages are.
 //!
 //! Git takes time to start each hook, so where that suffices one says all: `commit-msg` lies ready (`agent/commit-msg`), and
 //! `prepare-commit-msg` speaks in its stead, or lets it stand: before an editor, where a policy may hold, where no daemon
 //! answers. There it is the agent that takes it away again.
 
 use alloc::borrow::ToOwned;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use git_jira_agent_hook::call::{Call, Called, Claim, Hook, WHOSE};
-use git_jira_agent_hook::frame;
+use git_jira_agent_hook::{frame, sure};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
@@ -29,6 +31,8 @@ use crate::{rebase, socket};
 const MESSAGE: usize = 16 << 10;
 /// The longest name of a file.
 const NAME: usize = 4 << 10;
+/// The longest note.
+const NOTED: usize = 16 << 10;
 /// How long the daemon is waited for.
 const PATIENCE: Duration = Duration::from_millis(60);
 /// What a comment may begin with, where somebody has Git take comments out of every message.
@@ -84,7 +88,8 @@ fn prepared(process: &Process, path: &[u8], source: &[u8]) -> Option<()> {
         if in_git_dir("CHERRY_PICK_HEAD") {
             return None;
         }
-        let (lines, with_key) = ask(process, &place, &message, head.as_deref())?;
+        let known = || surely(process, &place, &message, head.as_deref());
+        let (lines, with_key) = known().or_else(|| ask(process, &place, &message, head.as_deref()))?;
         if !with_key.is_empty() {
             replace(path, &message, &with_key).ok()?;
         }
@@ -136,7 +141,10 @@ fn committed(process: &Process, path: &[u8]) -> Option<()> {
     if asks_nothing(&message) {
         return Some(());
     }
-    let (lines, _) = is_final(process, &message).then(|| ask(process, &place, &message, None))??;
+    if !is_final(process, &message) {
+        return None;
+    }
+    let (lines, _) = surely(process, &place, &message, None).or_else(|| ask(process, &place, &message, None))?;
     place.note_fired(b"commit-msg");
     process::say(&lines);
     Some(())
@@ -173,6 +181,30 @@ fn is_final(process: &Process, message: &[u8]) -> bool {
     process.variable("GIT_EDITOR") == Some(b":")
         && !process.has_preloads()
         && lines.all(|line| line.first().is_none_or(|first| !COMMENTS.contains(first)))
+}
+
+/// What the daemon would say, where that is sure by what the agent has noted: the projects that are linked, and how a key is put in.
+fn surely(process: &Process, place: &Place, message: &[u8], head: Option<&[u8]>) -> Option<(Vec<String>, Vec<u8>)> {
+    let noted = place.read(PLAIN, NOTED)?;
+    let said = |name: &[u8]| noted.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name));
+    let projects = said(b"projects ")?;
+    let links = |key: &[u8]| Some(Vec::from([format!("jira: links {}", core::str::from_utf8(key).ok()?)]));
+    if let Some(key) = sure::key_in_message(message, projects) {
+        return Some((links(key)?, Vec::new()));
+    }
+    let key = sure::key_of_branch(head?, projects)?;
+    let with_key = sure::with_prefix(message, said(b"prefix ")?, key)?;
+    has_settings_of_then(process, place, said(b"home ")?).then_some((links(key)?, with_key))
+}
+
+/// Whether nobody has set anything in Git since that was noted, and it is the same person's Git.
+fn has_settings_of_then(process: &Process, place: &Place, home: &[u8]) -> bool {
+    let Some(noted) = place.stat(PLAIN) else { return false };
+    let is_theirs = process.said("HOME") == Some(home) && process.said("XDG_CONFIG_HOME").is_none();
+    let own = [place.stat("../config"), place.stat("../config.worktree")];
+    let others = [&[home, b"/.gitconfig"].concat(), &[home, b"/.config/git/config"].concat(), &b"/etc/gitconfig"[..]];
+    let others = others.map(|path| rustix::fs::stat(path).ok());
+    is_theirs && own.iter().chain(&others).flatten().all(|settings| is_newer(&noted, settings))
 }
 
 /// Has the daemon read a message, on a branch whose key it may get: what is said of it, and the message with the key if it gets one.

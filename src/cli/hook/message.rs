@@ -56,7 +56,10 @@ impl Hook {
         let policies = self.config.policies(&self.git_dir).at_most(desk.at_most);
         let plain =
             self.config.policies(&self.git_dir).is_empty() && self.config.parse.key.is_none() && desk.wrong.is_none();
-        let _ = host::mark_plain(&self.git_dir, &self.places.config, plain);
+        let _ = match plain {
+            true => team::note_sure(&self.config, &self.places.config, &self.git_dir, self.environment.home.as_deref()),
+            false => host::mark_plain(&self.git_dir, &self.places.config, None),
+        };
         host::show_door(&self.git_dir, &self.places.socket);
         let has_accepted = team::has_accepted(&self.git_dir);
         let keys = desk.how.key != Place::Off || has_accepted;
