@@ -11,7 +11,10 @@ use crate::world::{World, hook, output};
 /// Commits that only warm up.
 const WARM: usize = 5;
 /// Files in the work tree, of which a commit changes one.
-const FILES: usize = 100;
+const FILES: usize = 1_000;
+const FOLDERS: usize = 20;
+/// The file that it changes.
+const FILE: &str = "folder-0/file-0";
 /// Commits of the rebase.
 const REBASED: usize = 100;
 /// What husky puts before each hook, and a check of the message as commitlint makes one: a process of Node.
@@ -109,8 +112,8 @@ fn commit(world: &World, clone: &Path, kind: &Kind, number: usize, hooks: &mut H
     if !kind.changes {
         return hooks.run(world, clone, &["commit", "--quiet", "-m", kind.message, "--allow-empty"]);
     }
-    fs::write(clone.join("file-0"), format!("{} {number}\n", kind.what))?;
-    world.git(clone, &["add", "file-0"])?;
+    fs::write(clone.join(FILE), format!("{} {number}\n", kind.what))?;
+    world.git(clone, &["add", FILE])?;
     hooks.run(world, clone, &["commit", "--quiet", "-m", kind.message])
 }
 
@@ -122,8 +125,8 @@ fn rebase(effort: &Effort, world: &World, clone: &Path, mut all: Vec<Hooks>) -> 
     }
     world.git(clone, &["checkout", "--quiet", "-B", "ABC-2-topic", "one"])?;
     for number in 0..REBASED {
-        fs::write(clone.join("file-0"), format!("{number}\n"))?;
-        world.git(clone, &["add", "file-0"])?;
+        fs::write(clone.join(FILE), format!("{number}\n"))?;
+        world.git(clone, &["add", FILE])?;
         world.git(clone, &["commit", "--quiet", "-m", &format!("step {number}")])?;
     }
     // An odd number, so that each has its turn in both directions.
@@ -152,7 +155,9 @@ fn clone(world: &World) -> anyhow::Result<PathBuf> {
         world.git(path, &["config", key, value])?;
     }
     for number in 0..FILES {
-        fs::write(path.join(format!("file-{number}")), format!("{number}\n"))?;
+        let folder = path.join(format!("folder-{}", number % FOLDERS));
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join(format!("file-{number}")), format!("{number}\n"))?;
     }
     world.git(path, &["add", "."])?;
     world.git(path, &["commit", "--quiet", "-m", "begin"])?;

@@ -1,17 +1,18 @@
 //! A hook that stands among the others only while there is something for it to do.
 //!
-//! Git starts a shell for each hook that it finds, and `reference-transaction` up to five times for one commit, although that
+//! Git takes time to start each hook that it finds, and `reference-transaction` up to five times for one commit, although that
 //! hook has something to tell only while a push is under way. So where nothing of anybody else was there before, its shim
 //! lies ready in our folder, and whoever notes a push gives it a second name among the hooks, which whoever sees the
 //! end of the push takes away again. `prepare-commit-msg` stands where keys are put into messages, and lies ready where
-//! somebody does not want that. What another tool puts there meanwhile is never replaced or removed: its own
+//! somebody does not want that. `commit-msg` lies ready where the one before it says all that is to be said, and has its second
+//! name for one commit where it does not. What another tool puts there meanwhile is never replaced or removed: its own
 //! name for a hook is free as long as ours only stands by.
 //!
-//! Git looks whether there is a hook and starts it a moment later, and a change of refs fails when the hook is gone by
-//! then. Mostly it holds the lock of a ref while it does so; a newer one asks the hook a first time before that, but is seen to
-//! run where the system tells of processes. So that hook is taken away only where no lock is held and no Git of the
-//! repository is at work, and is put back at once if that is no longer so just after. The other goes only when somebody
-//! has changed what they want.
+//! Git looks whether there is a hook and starts it a moment later, and what it does fails when the hook is gone by
+//! then. Mostly it holds the lock of a ref while it looks for `reference-transaction`; a newer one asks that hook a first time before
+//! that, but is seen to run where the system tells of processes. So that hook is taken away only where no lock is held and no Git
+//! of the repository is at work, `commit-msg` only where there is none but that which waits for us, and both are put back at
+//! once if that is no longer so just after. The other goes only when somebody has changed what they want.
 
 use std::fs;
 use std::path::Path;
