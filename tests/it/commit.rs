@@ -418,6 +418,9 @@ fn c3_a_long_rebase_that_stops_has_its_hooks_and_so_has_what_is_committed_in_it(
     assert_eq!(said, ["jira: links ABC-3"]);
     clone.git(&["rebase", "--abort"]);
     made_on_the_branch(&clone);
+    let (_, said) = run(&mut rebase(&clone, &["-i", "two"], "sed -i 3s/pick/reword/"));
+    assert_eq!(said, ["jira: links ABC-2"], "what is written anew is spoken of");
+    made_on_the_branch(&clone);
     let between = "sed -i '5aexec git commit --quiet --allow-empty -m ABC-4'";
     let (_, said) = run(&mut rebase(&clone, &["-i", "two"], between));
     assert_eq!(said, ["jira: links ABC-4"]);

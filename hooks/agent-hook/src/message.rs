@@ -66,8 +66,8 @@ fn prepared(process: &Process, path: &[u8], source: &[u8]) -> Option<()> {
     let lies_ready = place.has(CHECKING);
     let speaks = lies_ready && checking.as_ref().is_some_and(|path| !place::has(CWD, path));
     let short = || {
-        // A rebase makes one of its commits, of which Git asks nothing else.
-        if in_git_dir("rebase-merge/author-script") && !in_git_dir("REBASE_HEAD") {
+        // A rebase makes one of its commits, of which Git asks nothing else; not one of which a person writes the message anew.
+        if is_unedited(process) && in_git_dir("rebase-merge/author-script") && !in_git_dir("REBASE_HEAD") {
             if let (Some(git_dir), Some(checking)) = (&git_dir, &checking)
                 && rebase::is_long(&place, git_dir)
                 && (!lies_ready || place.lend(CHECKING, checking).is_some())
@@ -175,10 +175,15 @@ fn asks_nothing(message: &[u8]) -> bool {
     !message.contains(&b'#') && !message.windows(2).any(|pair| pair[0] == b'-' && pair[1].is_ascii_digit())
 }
 
+/// Whether no editor is used: Git names this one then.
+fn is_unedited(process: &Process) -> bool {
+    process.variable("GIT_EDITOR") == Some(b":")
+}
+
 /// Whether a message is as it will be: nobody sees it in an editor, and none of its lines may be a comment.
 fn is_final(process: &Process, message: &[u8]) -> bool {
     let mut lines = message.split(|&byte| byte == b'\n');
-    process.variable("GIT_EDITOR") == Some(b":")
+    is_unedited(process)
         && !process.has_preloads()
         && lines.all(|line| line.first().is_none_or(|first| !COMMENTS.contains(first)))
 }
