@@ -125,9 +125,9 @@ pub async fn converse(shared: &Arc<Shared>, body: &[u8], peer: Peer, stream: Uni
         Hook::PostReceive => push(shared, &applied, call, &real, peer, stream).await,
         Hook::CommitMsg | Hook::PrepareCommitMsg => {
             let read = message(shared, &applied, &call, peer);
-            let is_theirs = read.is_some() && has_settings_of(shared, &call, peer);
+            let is_read = read.is_some();
             say(&stream, read.unwrap_or(Called::Long)).await;
-            if is_theirs {
+            if is_read && has_settings_of(shared, &call, peer) {
                 let (own, git_dir) = (&shared.places.config, git_dir_of(&call));
                 let _ = team::note_sure(&applied.config, own, git_dir, shared.environment.home.as_deref());
             }
@@ -346,7 +346,9 @@ fn how(shared: &Shared, config: &Config, call: &Call, peer: Peer) -> Option<poli
     let files = ["config", "config.worktree"].map(|name| git_dir_of(call).join(name));
     let is_theirs = has_settings_of(shared, call, peer);
     let [said] = is_theirs.then(|| git::settings(files.each_ref().map(PathBuf::as_path), [team::KEY]))?;
-    Some(team::message_of(config, said.as_deref()))
+    // The agent says what is wrong with it.
+    let is_understood = said.as_deref().is_none_or(|said| policy::Place::named(said).is_some());
+    is_understood.then(|| team::message_of(config, said.as_deref()))
 }
 
 /// Whether whoever called reads the same settings of Git as this process.

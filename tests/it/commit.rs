@@ -196,6 +196,9 @@ fn k1_what_somebody_sets_in_git_counts_with_the_next_commit() {
     made("ABC-7 x");
     clone.git(&["config", "agent.key", "trailer"]);
     made("x\n\nIssue: ABC-7");
+    clone.git(&["config", "agent.key", "somewhere"]);
+    let (_, said) = run(&mut clone.command(&commit(&["-m", "x"])));
+    assert_eq!(said, ["jira: agent.key is somewhere; it is prefix, scope, trailer or off", "jira: links ABC-7"]);
     clone.git(&["config", "agent.key", "off"]);
     made("x");
     world.agent_says(&["install", clone.path.to_str().unwrap()]);
